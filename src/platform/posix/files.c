@@ -1,0 +1,33 @@
+#include "platform/platform.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+/* `path` as one word for a shell: as it is when it is plain, else between single quotes. */
+static bool add_shell_word(struct buf *out, const char *path)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:,";
+    if (path[strspn(path, plain)] == '\0' && path[0] != '-')
+        return buf_add_str(out, path);
+    bool fits = buf_add_char(out, '\'');
+    for (const char *p = path; fits && *p; p++)
+        fits = *p == '\'' ? buf_add_str(out, "'\\''") : buf_add_char(out, *p);
+    return fits && buf_add_char(out, '\'');
+}
+
+bool platform_file_is_private(const char *path, struct err *e)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return err_set(e, ERR_IO, "cannot look at %s: %s", path, strerror(errno));
+    if ((st.st_mode & S_IRWXO) == 0)
+        return true;
+    struct buf word;
+    buf_init(&word, ERR_TEXT_MAX);
+    add_shell_word(&word, path);
+    err_set(e, ERR_CONFIG, "%s is open to other users (mode %04o); run: chmod 640 %s", path,
+        (unsigned)(st.st_mode & 07777), buf_cstr(&word));
+    buf_fini(&word);
+    return false;
+}
