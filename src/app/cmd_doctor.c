@@ -1,0 +1,291 @@
+/*
+ * submitd doctor: the way to Exchange, one line per step; stops at the first failure with the
+ * remedy. It uses the same session code as the daemon, so what it shows is what happens.
+ */
+#include "app/app.h"
+#include "app/doctor_advice.h"
+#include "ops/log.h"
+#include "relay/outbound.h"
+#include "smtp/header.h"
+
+#include <stdio.h>
+#include <time.h>
+
+enum {
+    LINE_MAX_OCTETS = SMTP_REPLY_MAX + 64,
+    SECONDS_PER_DAY = 24 * 60 * 60,
+    EXPIRY_WARNING_DAYS = 30
+};
+
+struct doctor {
+    const struct app_options *options;
+    struct loop *loop;
+    struct setup *setup;
+    struct outbound *session;
+    const char *next; /* the step that is tried now */
+    bool has_failed;
+};
+
+static void print_ok(const char *step, const char *detail)
+{
+    printf("ok    %-10s %s\n", step, detail);
+}
+
+static void stop(struct doctor *d)
+{
+    outbound_free(d->session);
+    d->session = NULL;
+    loop_stop(d->loop);
+}
+
+static void print_failure(struct doctor *d, const char *step, enum err_kind kind, const char *text)
+{
+    printf("FAIL  %-10s %s\n      %-10s %s\n", step, text, "remedy:", doctor_advice(kind, text));
+    d->has_failed = true;
+}
+
+/* --- the session's steps --- */
+
+static const char *const next_steps[] = {
+    [OUTBOUND_RESOLVED] = "tcp",
+    [OUTBOUND_CONNECTED] = "banner",
+    [OUTBOUND_BANNER] = "ehlo",
+    [OUTBOUND_HELLO] = "tls",
+    [OUTBOUND_SECURED] = "ehlo_tls",
+    [OUTBOUND_HELLO_SECURED] = "mechanism",
+    [OUTBOUND_MECHANISM] = "login",
+    [OUTBOUND_LOGIN] = "ready",
+};
+
+static void print_certificate(struct outbound *o)
+{
+    struct tls_facts facts;
+    tls_facts(outbound_tls(o), &facts);
+    char when[32], line[256];
+    time_t not_after = (time_t)facts.not_after;
+    struct tm tm;
+    gmtime_r(&not_after, &tm);
+    strftime(when, sizeof when, "%Y-%m-%d", &tm);
+    long long days = ((long long)facts.not_after - (long long)time(NULL)) / SECONDS_PER_DAY;
+    snprintf(line, sizeof line, "valid until %s (%lld days)%s", when, days,
+        days < EXPIRY_WARNING_DAYS ? ": renew it soon" : "");
+    print_ok("expiry", line);
+    print_ok("pin", facts.pin);
+    struct buf binding;
+    buf_init(&binding, 256);
+    bool has_binding = tls_channel_binding(outbound_tls(o), &binding);
+    print_ok("binding", has_binding ? "tls-server-end-point is available for Extended Protection"
+                                    : "none: this certificate's signature has no hash for it");
+    buf_fini(&binding);
+}
+
+static void on_step(void *user, struct outbound *o, enum outbound_step step, const char *detail)
+{
+    struct doctor *d = user;
+    print_ok(outbound_step_name(step), detail);
+    if (step == OUTBOUND_SECURED)
+        print_certificate(o);
+    d->next = next_steps[step];
+}
+
+/* The step that a failure belongs to, when it is not simply the next one. */
+static const char *step_of(const struct doctor *d, const struct err *why)
+{
+    switch (why->kind) {
+    case ERR_DNS:
+        return "dns";
+    case ERR_CONNECT:
+        return "tcp";
+    case ERR_TLS:
+        return "tls";
+    case ERR_NONE:
+    case ERR_CONFIG:
+    case ERR_MEMORY:
+    case ERR_LIMIT:
+    case ERR_LOST:
+    case ERR_TIMEOUT:
+    case ERR_PROTO:
+    case ERR_REFUSED:
+    case ERR_AUTH:
+    case ERR_IO:
+        break;
+    }
+    return d->next;
+}
+
+static void on_lost(
+    void *user, struct outbound *o, const struct err *why, const struct smtp_reply *reply)
+{
+    (void)reply;
+    struct doctor *d = user;
+    if (why->kind == ERR_TLS && outbound_tls(o)) {
+        struct tls_facts facts;
+        tls_facts(outbound_tls(o), &facts);
+        if (facts.subject[0])
+            printf("      %-10s of %s for %s, issued by %s, %s\n", "cert", facts.subject,
+                facts.names, facts.issuer, facts.pin);
+    }
+    print_failure(d, step_of(d, why), why->kind, why->text);
+    stop(d);
+}
+
+/* --- after the login --- */
+
+static void print_size(struct doctor *d)
+{
+    const struct smtp_caps *caps = smtp_client_caps(outbound_client(d->session));
+    char line[128];
+    if (caps->size > 0)
+        snprintf(line, sizeof line, "%llu octets (%llu MB)", (unsigned long long)caps->size,
+            (unsigned long long)caps->size / 1024 / 1024);
+    else
+        snprintf(line, sizeof line, "no limit announced");
+    print_ok("size", line);
+}
+
+static void ask_sender(struct doctor *d)
+{
+    struct smtp_mail mail = { .from.mailbox = slice_str(d->options->from) };
+    d->next = "from";
+    smtp_client_mail(outbound_client(d->session), &mail, loop_now_ms(d->loop));
+    outbound_flush(d->session);
+}
+
+static void on_ready(void *user, struct outbound *o)
+{
+    (void)o;
+    struct doctor *d = user;
+    if (outbound_tls(d->session) && strcmp(outbound_mech(d->session), "NTLM") == 0 &&
+        !outbound_used_binding(d->session))
+        print_ok("note",
+            "the login went without channel binding: the challenge has no target information");
+    print_size(d);
+    if (d->options->from)
+        ask_sender(d);
+    else
+        stop(d);
+}
+
+static void send_text(struct doctor *d)
+{
+    struct buf text;
+    buf_init(&text, 4096);
+    buf_addf(&text, "From: <%s>\r\nTo: <%s>\r\nSubject: submitd doctor\r\nDate: ", d->options->from,
+        d->options->to);
+    smtp_date_add(&text, loop_wall_s(d->loop));
+    buf_addf(&text,
+        "\r\nMessage-ID: <doctor-%lld@%s>\r\n\r\n"
+        "submitd on %s can send mail as this sender through %s.\r\n",
+        (long long)loop_wall_s(d->loop), d->setup->hostname, d->setup->hostname,
+        d->setup->config->upstream.host);
+    uint64_t now = loop_now_ms(d->loop);
+    smtp_client_body(outbound_client(d->session), buf_slice(&text), now);
+    smtp_client_body_end(outbound_client(d->session), now);
+    buf_fini(&text);
+    d->next = "message";
+}
+
+/* What follows a reply that was fine. */
+static void go_on(struct doctor *d, enum smtp_client_command command)
+{
+    uint64_t now = loop_now_ms(d->loop);
+    struct smtp_rcpt rcpt = { .to.mailbox = slice_str(d->options->to) };
+    if (command == SMTP_CLIENT_MAIL && d->options->to) {
+        d->next = "to";
+        smtp_client_rcpt(outbound_client(d->session), &rcpt, now);
+    } else if (command == SMTP_CLIENT_RCPT) {
+        smtp_client_data(outbound_client(d->session), now);
+    } else if (command == SMTP_CLIENT_DATA) {
+        send_text(d);
+    } else {
+        stop(d);
+        return;
+    }
+    outbound_poll(d->session);
+}
+
+static void on_reply(void *user, struct outbound *o, enum smtp_client_command command,
+    const struct smtp_reply *reply)
+{
+    (void)o;
+    struct doctor *d = user;
+    struct buf words;
+    buf_init(&words, LINE_MAX_OCTETS);
+    smtp_reply_add_oneline(reply, &words);
+    bool is_fine = smtp_reply_class(reply) == 2 || reply->code == 354;
+    if (!is_fine) {
+        print_failure(d, d->next, ERR_REFUSED, buf_cstr(&words));
+        stop(d);
+    } else {
+        if (command != SMTP_CLIENT_DATA)
+            print_ok(d->next, buf_cstr(&words));
+        go_on(d, command);
+    }
+    buf_fini(&words);
+}
+
+static const struct outbound_events events = {
+    .on_ready = on_ready,
+    .on_reply = on_reply,
+    .on_lost = on_lost,
+    .on_step = on_step,
+};
+
+/* --- the command --- */
+
+static const char *account_name(const struct setup *s, size_t i)
+{
+    const char *name = s->nameless ? "" : s->config->accounts[i].name;
+    return name[0] ? name : "default";
+}
+
+static void examine(struct doctor *d, size_t account)
+{
+    printf("account %s\n", account_name(d->setup, account));
+    d->next = "dns";
+    d->session = outbound_new(d->loop, d->setup, account, &events, d);
+    if (d->session)
+        loop_run(d->loop);
+    else
+        print_failure(d, "dns", ERR_MEMORY, "out of memory");
+    fflush(stdout);
+}
+
+static int examine_all(struct doctor *d)
+{
+    bool was_found = false;
+    for (size_t i = 0; i < d->setup->account_count && !d->has_failed; i++) {
+        if (d->options->account && strcmp(d->options->account, account_name(d->setup, i)) != 0)
+            continue;
+        was_found = true;
+        examine(d, i);
+    }
+    if (!was_found) {
+        fprintf(stderr, "submitd doctor: there is no account '%s'\n", d->options->account);
+        return APP_USAGE;
+    }
+    return d->has_failed ? APP_NOT_FINE : APP_FINE;
+}
+
+int app_doctor(const struct app_options *options)
+{
+    if (options->to && !options->from) {
+        fprintf(stderr, "submitd doctor: --to needs --from\n");
+        return APP_USAGE;
+    }
+    struct setup *setup = app_load(options->config);
+    if (!setup)
+        return APP_USAGE;
+    struct log_params quiet = { .target = "stderr", .level = LOG_LEVEL_ERROR };
+    log_open(&quiet, NULL);
+    struct doctor d = { .options = options, .setup = setup };
+    struct err why;
+    int status = APP_NOT_FINE;
+    if (loop_new(&d.loop, &why))
+        status = examine_all(&d);
+    else
+        fprintf(stderr, "submitd doctor: %s\n", why.text);
+    loop_free(d.loop);
+    setup_unref(setup);
+    return status;
+}

@@ -1,0 +1,170 @@
+/* submitd run: builds the object graph, relays until a signal, takes it down again. */
+#include "app/app.h"
+#include "ops/log.h"
+#include "platform/platform.h"
+#include "relay/gateway.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { PROBLEMS_MAX = 256 * 1024 };
+
+struct daemon {
+    const char *config_file;
+    struct loop *loop;
+    struct gateway *gateway;
+    bool is_reloading;      /* a worker has the three below */
+    bool must_reload_again; /* SIGHUP came meanwhile */
+    struct setup *loaded;
+    struct buf problems;
+    bool is_stopping;
+};
+
+static bool open_log(const struct config *c, struct err *e)
+{
+    static const enum log_level levels[] = {
+        [CONFIG_LOG_ERROR] = LOG_LEVEL_ERROR,
+        [CONFIG_LOG_WARNING] = LOG_LEVEL_WARNING,
+        [CONFIG_LOG_INFO] = LOG_LEVEL_INFO,
+        [CONFIG_LOG_DEBUG] = LOG_LEVEL_DEBUG,
+    };
+    struct log_params params = {
+        .target = c->log.target,
+        .format = c->log.format == CONFIG_LOG_JSON ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
+        .level = levels[c->log.level],
+    };
+    return log_open(&params, e);
+}
+
+/* --- reload --- */
+
+static void log_problems(const struct buf *problems)
+{
+    struct slice rest = buf_slice(problems);
+    while (rest.n > 0) {
+        const char *end = memchr(rest.p, '\n', rest.n);
+        size_t n = end ? (size_t)(end - rest.p) : rest.n;
+        log_event(LOG_LEVEL_ERROR, "config_problem", LOG_SLICE("reason", slice_of(rest.p, n)));
+        rest = slice_skip(rest, end ? n + 1 : n);
+    }
+}
+
+static void load_again(void *arg)
+{
+    struct daemon *d = arg;
+    d->loaded = setup_load(d->config_file, &d->problems);
+}
+
+static void start_reload(struct daemon *d);
+
+static void put_in_force(struct daemon *d)
+{
+    struct err why;
+    if (!gateway_reload(d->gateway, d->loaded, &why)) {
+        log_event(LOG_LEVEL_ERROR, "reload_failed", LOG_STR("reason", why.text),
+            LOG_STR("remedy", "the old configuration stays in force"));
+        setup_unref(d->loaded);
+        return;
+    }
+    if (!open_log(d->loaded->config, &why))
+        log_event(LOG_LEVEL_ERROR, "log_not_opened", LOG_STR("reason", why.text),
+            LOG_STR("remedy", "the old log stays in use"));
+    log_event(LOG_LEVEL_INFO, "reloaded", LOG_STR("config", d->config_file));
+}
+
+static void loaded_again(void *arg)
+{
+    struct daemon *d = arg;
+    log_problems(&d->problems);
+    if (d->loaded)
+        put_in_force(d);
+    else
+        log_event(LOG_LEVEL_ERROR, "reload_failed",
+            LOG_STR("reason", "the configuration has errors"),
+            LOG_STR("remedy", "the old configuration stays in force; see: submitd check"));
+    d->loaded = NULL;
+    buf_fini(&d->problems);
+    d->is_reloading = false;
+    if (d->must_reload_again)
+        start_reload(d);
+}
+
+static void start_reload(struct daemon *d)
+{
+    d->must_reload_again = d->is_reloading;
+    if (d->is_reloading)
+        return;
+    buf_init(&d->problems, PROBLEMS_MAX);
+    d->is_reloading = loop_work(d->loop, load_again, loaded_again, d);
+}
+
+/* --- signals --- */
+
+static void on_drained(void *user)
+{
+    struct daemon *d = user;
+    loop_stop(d->loop);
+}
+
+static void on_stop(void *user, int signum)
+{
+    struct daemon *d = user;
+    if (d->is_stopping) /* asked twice: at once, then */
+        loop_stop(d->loop);
+    if (d->is_stopping)
+        return;
+    d->is_stopping = true;
+    log_event(LOG_LEVEL_INFO, "stopping", LOG_INT("signal", signum),
+        LOG_INT("clients", gateway_clients(d->gateway)));
+    gateway_drain(d->gateway, on_drained, d);
+}
+
+static void on_hangup(void *user, int signum)
+{
+    (void)signum;
+    struct daemon *d = user;
+    struct err why;
+    if (!log_reopen(&why)) /* logrotate sends the same signal */
+        log_event(LOG_LEVEL_ERROR, "log_not_reopened", LOG_STR("reason", why.text));
+    if (!d->is_stopping)
+        start_reload(d);
+}
+
+/* --- life --- */
+
+static bool build(struct daemon *d, struct setup *setup, struct err *e)
+{
+    return open_log(setup->config, e) && loop_new(&d->loop, e) &&
+           loop_on_signal(d->loop, SIGTERM, on_stop, d, e) &&
+           loop_on_signal(d->loop, SIGINT, on_stop, d, e) &&
+           loop_on_signal(d->loop, SIGHUP, on_hangup, d, e) &&
+           gateway_new(d->loop, setup, &d->gateway, e);
+}
+
+int app_run(const struct app_options *options)
+{
+    struct setup *setup = app_load(options->config);
+    if (!setup)
+        return APP_USAGE;
+    platform_raise_file_limit();
+    struct daemon d = { .config_file = options->config };
+    struct err why;
+    if (!build(&d, setup, &why)) {
+        log_event(LOG_LEVEL_ERROR, "start_failed", LOG_STR("reason", why.text));
+        if (strcmp(setup->config->log.target, "stderr") != 0)
+            fprintf(stderr, "submitd: %s\n", why.text);
+        return APP_NOT_FINE;
+    }
+    log_event(LOG_LEVEL_INFO, "started", LOG_STR("version", SUBMITD_VERSION),
+        LOG_INT("pid", getpid()), LOG_STR("config", options->config),
+        LOG_STR("upstream", setup->config->upstream.host),
+        LOG_INT("port", setup->config->upstream.port));
+    loop_run(d.loop);
+    log_event(LOG_LEVEL_INFO, "stopped", LOG_INT("pid", getpid()));
+    gateway_free(d.gateway);
+    loop_free(d.loop);
+    log_close();
+    return APP_FINE;
+}

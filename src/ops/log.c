@@ -1,0 +1,115 @@
+#include "ops/log.h"
+#include "base/str.h"
+#include "ops/log_line.h"
+#include "platform/platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOG_FILE_MODE = 0640 };
+
+enum sink { SINK_STDERR, SINK_SYSLOG, SINK_FILE };
+
+static struct {
+    enum sink sink;
+    int fd; /* SINK_FILE */
+    char *path;
+    enum log_format format;
+    enum log_level level;
+} the_log = { .sink = SINK_STDERR, .fd = -1, .level = LOG_LEVEL_INFO };
+
+static bool open_file(const char *path, int *ret_fd, struct err *e)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, LOG_FILE_MODE);
+    if (fd < 0)
+        return err_set(e, ERR_IO, "cannot open the log file '%s': %s", path, strerror(errno));
+    *ret_fd = fd;
+    return true;
+}
+
+bool log_open(const struct log_params *params, struct err *e)
+{
+    bool is_stderr = strcmp(params->target, "stderr") == 0;
+    bool is_syslog = strcmp(params->target, "syslog") == 0;
+    int fd = -1;
+    if (!is_stderr && !is_syslog && !open_file(params->target, &fd, e))
+        return false;
+    log_close();
+    the_log.sink = is_stderr ? SINK_STDERR : is_syslog ? SINK_SYSLOG : SINK_FILE;
+    the_log.fd = fd;
+    the_log.path = fd >= 0 ? str_dup(params->target) : NULL;
+    the_log.format = params->format;
+    the_log.level = params->level;
+    return true;
+}
+
+bool log_reopen(struct err *e)
+{
+    if (the_log.sink != SINK_FILE || !the_log.path)
+        return true;
+    int fd = -1;
+    if (!open_file(the_log.path, &fd, e))
+        return false;
+    close(the_log.fd);
+    the_log.fd = fd;
+    return true;
+}
+
+void log_close(void)
+{
+    if (the_log.fd >= 0)
+        close(the_log.fd);
+    free(the_log.path);
+    the_log.fd = -1;
+    the_log.path = NULL;
+    the_log.sink = SINK_STDERR;
+}
+
+bool log_wants(enum log_level level)
+{
+    return level <= the_log.level;
+}
+
+static struct log_stamp stamp_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (struct log_stamp){ .wall_s = now.tv_sec, .ms = (unsigned)(now.tv_nsec / 1000000) };
+}
+
+/* One write for one line, so that lines of two processes never mix. A full disk loses log lines,
+ * not mail. */
+static void put_line(int fd, struct slice line)
+{
+    while (line.n > 0) {
+        ssize_t n = write(fd, line.p, line.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        line = slice_skip(line, (size_t)n);
+    }
+}
+
+void log_write(enum log_level level, const char *event, const struct log_field *fields)
+{
+    if (!log_wants(level))
+        return;
+    struct buf line;
+    buf_init(&line, LOG_LINE_MAX);
+    if (the_log.format == LOG_FORMAT_JSON)
+        log_line_add_json(&line, stamp_now(), level, event, fields);
+    else
+        log_line_add_text(&line, stamp_now(), level, event, fields);
+    if (the_log.sink == SINK_SYSLOG) {
+        platform_syslog((int)level, buf_cstr(&line));
+    } else {
+        buf_add_char(&line, '\n');
+        put_line(the_log.sink == SINK_FILE ? the_log.fd : STDERR_FILENO, buf_slice(&line));
+    }
+    buf_fini(&line);
+}

@@ -1,0 +1,124 @@
+#include "ops/log_line.h"
+#include "base/str.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <time.h>
+
+static const char *const level_names[] = {
+    [LOG_LEVEL_ERROR] = "error",
+    [LOG_LEVEL_WARNING] = "warning",
+    [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_DEBUG] = "debug",
+};
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
+static bool add_stamp(struct buf *out, struct log_stamp at)
+{
+    struct tm tm;
+    time_t when = (time_t)at.wall_s;
+    gmtime_r(&when, &tm);
+    char text[40];
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    return buf_addf(out, "%s.%03uZ", text, at.ms);
+}
+
+/* The value with everything that could break a line shown as <...>, cut at LOG_VALUE_MAX. */
+static void make_printable(struct buf *value, struct slice text)
+{
+    bool is_cut = text.n > LOG_VALUE_MAX;
+    if (is_cut)
+        text.n = LOG_VALUE_MAX;
+    /* A multi-byte character may have been cut in two. */
+    while (is_cut && text.n > 0 && ((unsigned char)text.p[text.n] & 0xc0) == 0x80)
+        text.n--;
+    str_add_printable(value, text);
+    if (is_cut)
+        buf_add_str(value, "...");
+}
+
+static bool needs_quotes(struct slice value)
+{
+    for (size_t i = 0; i < value.n; i++) {
+        if (strchr(" \"\\=", value.p[i]))
+            return true;
+    }
+    return value.n == 0;
+}
+
+static bool add_quoted(struct buf *out, struct slice value)
+{
+    bool fits = buf_add_char(out, '"');
+    for (size_t i = 0; fits && i < value.n; i++) {
+        if (value.p[i] == '"' || value.p[i] == '\\')
+            fits = buf_add_char(out, '\\');
+        fits = fits && buf_add_char(out, value.p[i]);
+    }
+    return fits && buf_add_char(out, '"');
+}
+
+static bool add_text_field(struct buf *out, const struct log_field *field)
+{
+    struct buf value;
+    buf_init(&value, LOG_LINE_MAX);
+    make_printable(&value, field->text);
+    bool fits = buf_addf(out, " %s=", field->key);
+    if (fits && needs_quotes(buf_slice(&value)))
+        fits = add_quoted(out, buf_slice(&value));
+    else if (fits)
+        fits = buf_add_slice(out, buf_slice(&value));
+    buf_fini(&value);
+    return fits;
+}
+
+bool log_line_add_text(struct buf *out, struct log_stamp at, enum log_level level,
+    const char *event, const struct log_field *fields)
+{
+    bool fits = add_stamp(out, at) && buf_addf(out, " %s %s", log_level_name(level), event);
+    for (; fits && fields->kind != LOG_FIELD_END; fields++) {
+        if (fields->kind == LOG_FIELD_NUMBER)
+            fits = buf_addf(out, " %s=%lld", fields->key, (long long)fields->number);
+        else if (fields->text.p)
+            fits = add_text_field(out, fields);
+    }
+    return fits;
+}
+
+static json_t *json_value(const struct log_field *field)
+{
+    if (field->kind == LOG_FIELD_NUMBER)
+        return json_integer(field->number);
+    struct buf value;
+    buf_init(&value, LOG_LINE_MAX);
+    make_printable(&value, field->text);
+    struct slice text = buf_slice(&value);
+    json_t *json = json_stringn(text.p ? text.p : "", text.n);
+    buf_fini(&value);
+    return json;
+}
+
+bool log_line_add_json(struct buf *out, struct log_stamp at, enum log_level level,
+    const char *event, const struct log_field *fields)
+{
+    struct buf stamp;
+    buf_init(&stamp, 64);
+    add_stamp(&stamp, at);
+    json_t *object = json_object();
+    json_object_set_new(object, "time", json_string(buf_cstr(&stamp)));
+    json_object_set_new(object, "level", json_string(log_level_name(level)));
+    json_object_set_new(object, "event", json_string(event));
+    for (; fields->kind != LOG_FIELD_END; fields++) {
+        if (fields->kind == LOG_FIELD_NUMBER || fields->text.p)
+            json_object_set_new(object, fields->key, json_value(fields));
+    }
+    char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    bool fits = text && buf_add_str(out, text);
+    free(text);
+    json_decref(object);
+    buf_fini(&stamp);
+    return fits;
+}

@@ -1,0 +1,58 @@
+/*
+ * One message on its way: takes the client's MAIL, RCPT and text, carries them over an upstream
+ * session, and gives the upstream's own replies back as verdicts. Every ticket it is given is
+ * answered exactly once, sooner or later, through its events. A client connection makes it and lets
+ * go of it with transaction_abandon; once the whole message is at the upstream it lives on by
+ * itself until the verdict is logged. It never answers a local problem with 5xx, and never lets a
+ * half message look whole.
+ */
+#ifndef SUBMITD_RELAY_TRANSACTION_H
+#define SUBMITD_RELAY_TRANSACTION_H
+
+#include "relay/pool.h"
+#include "smtp/command.h"
+
+struct transaction;
+
+enum { TRANSACTION_ID_SIZE = 17 };
+
+struct transaction_events {
+    void (*on_reply)(
+        void *user, uint32_t ticket, unsigned code, const char *status, const char *text);
+    void (*on_reply_as)(void *user, uint32_t ticket, const struct smtp_reply *reply);
+    /* transaction_is_congested turned false. */
+    void (*on_drain)(void *user);
+};
+
+/* Who sends; copied. */
+struct transaction_client {
+    const struct ip_addr *addr;
+    const char *helo;     /* EHLO argument */
+    const char *protocol; /* "ESMTP" */
+};
+
+/* Takes a reference to `setup`. NULL when out of memory. */
+struct transaction *transaction_new(struct loop *loop, struct setup *setup,
+    const struct transaction_client *client, const struct smtp_mail *mail, uint32_t ticket,
+    const struct transaction_events *events, void *user);
+/* Looks for a session; MAIL's ticket may be answered before this returns. */
+void transaction_start(struct transaction *t);
+/* No event comes afterwards; whatever can be taken back is. */
+void transaction_abandon(struct transaction *t, const char *why);
+
+/* False: out of memory, the ticket was not taken. */
+bool transaction_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, uint32_t ticket);
+void transaction_data(struct transaction *t, uint32_t ticket);
+void transaction_body(struct transaction *t, struct slice text);
+/* The text is complete: `text_size` octets came from the client; the verdict answers `ticket`. */
+void transaction_end(struct transaction *t, uint32_t ticket, uint64_t text_size, bool is_repaired);
+/* The text was too big and the client has its 552 already. */
+void transaction_refuse_size(struct transaction *t, uint64_t text_size);
+
+/* True: hold the text back until on_drain. */
+bool transaction_is_congested(const struct transaction *t);
+/* Nothing more will be answered by it: the verdict is given, or MAIL and all RCPT were refused. */
+bool transaction_is_over(const struct transaction *t);
+const char *transaction_id(const struct transaction *t);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * Inside of relay/transaction: the struct and what its files call in each other. transaction.c has
+ * its life and the client's side, transaction_upstream.c the session's side, transaction_verdict.c
+ * answers, log lines and ends. Nobody else includes this.
+ */
+#ifndef SUBMITD_RELAY_TRANSACTION_INTERNAL_H
+#define SUBMITD_RELAY_TRANSACTION_INTERNAL_H
+
+#include "ops/log.h"
+#include "relay/reason.h"
+#include "relay/transaction.h"
+#include "smtp/header.h"
+
+enum transaction_phase {
+    WANT_SESSION,  /* the pool looks for one; MAIL and RCPT are kept */
+    WANT_VERDICTS, /* MAIL and RCPT went out, or will with the next RCPT */
+    WANT_GO_AHEAD, /* DATA's 354 */
+    WANT_TEXT,     /* the client sends */
+    WANT_FINAL,    /* everything was sent, the upstream has the word */
+    FAILED,        /* our trouble: every ticket gets `reason` */
+    FINISHED,      /* the verdict was given; or nothing was left to send */
+};
+
+struct recipient {
+    char *mailbox, *notify, *orcpt;
+    uint32_t ticket; /* 0 once answered */
+    bool is_accepted;
+};
+
+struct transaction {
+    struct loop *loop;
+    struct setup *setup;
+    struct pool *pool;
+    struct pool_wait *wait;
+    struct outbound *session;
+    bool was_reused;                         /* the session had carried messages before */
+    bool has_answers;                        /* the upstream answered something of this message */
+    const struct transaction_events *events; /* NULL: abandoned */
+    void *user;
+    enum transaction_phase phase;
+    unsigned depth; /* calls of ours on the stack: freeing waits for them */
+    char id[TRANSACTION_ID_SIZE];
+    uint64_t began_ms;
+    struct ip_addr client;
+    char client_literal[IP_TEXT_MAX + 8];
+    char *helo;
+    const char *protocol; /* static */
+    char *sender;         /* as the client gave it */
+    char *envelope_from;  /* what the upstream gets: force_sender or the sender */
+    char *ret, *envid;
+    struct smtp_mail mail; /* its slices point into the strings above */
+    uint32_t mail_ticket;
+    bool mail_is_accepted;
+    struct recipient *rcpts;
+    size_t rcpt_count, rcpt_room, rcpts_sent, rcpts_answered, rcpts_accepted;
+    uint32_t data_ticket, end_ticket;
+    bool has_filter;
+    struct smtp_header_filter filter;
+    bool is_text_dropped; /* a verdict came early, or we refuse: the client's text goes nowhere */
+    struct buf text;
+    uint64_t text_size;
+    bool is_repaired;
+    struct smtp_reply early; /* a verdict that came before the client had sent all */
+    struct reason reason;    /* FAILED, or our own refusal of the text */
+    bool has_reason;
+};
+
+/* Around everything that may call out: a transaction that is let go of meanwhile is freed at the
+ * last leave. */
+void tx_enter(struct transaction *t);
+void tx_leave(struct transaction *t);
+/* The only writer of `phase`. */
+void tx_set_phase(struct transaction *t, enum transaction_phase phase);
+uint64_t tx_now(const struct transaction *t);
+
+/* Each answers *ticket, if it is still open, and marks it answered. */
+void tx_answer(
+    struct transaction *t, uint32_t *ticket, unsigned code, const char *status, const char *text);
+void tx_answer_reason(struct transaction *t, uint32_t *ticket);
+/* The upstream's own words, unless they are about our session and not about the message. */
+void tx_answer_as(struct transaction *t, uint32_t *ticket, const struct smtp_reply *reply);
+void tx_tell_drained(struct transaction *t);
+
+/* One line per message. `reply` is what the upstream said, or what we said in its place. */
+void tx_log_message(const struct transaction *t, enum log_level level, const char *event,
+    const char *reply, const char *reason);
+void tx_log_reply(const struct transaction *t, enum log_level level, const char *event,
+    const struct smtp_reply *reply);
+void tx_log_refused(const struct transaction *t, const char *command, const char *mailbox,
+    const struct smtp_reply *reply);
+
+void tx_set_reason(struct transaction *t, unsigned code, const char *status, const char *text);
+void tx_give_session_back(struct transaction *t, bool is_abort);
+/* The verdict is known; commands that still come hear that it is over. */
+void tx_finish(struct transaction *t);
+/* Our own trouble: whoever waits hears the reason, and whoever asks later does, too. */
+void tx_fail(struct transaction *t, const struct err *why);
+/* We refuse the text ourselves; the client hears it at the end of its text. */
+void tx_refuse_text(struct transaction *t, unsigned code, const char *status, const char *text);
+
+/* An idle session, or the pool's next one. */
+void tx_take_session(struct transaction *t);
+void tx_send_rcpts(struct transaction *t);
+
+#endif
