@@ -1,0 +1,136 @@
+"""submitd as a process: its configuration file, its log, its signals."""
+import os
+import re
+import signal
+import smtplib
+import subprocess
+
+from . import log as logs
+from .net import Raw, free_port
+from .wait import until
+
+TERM_SECONDS = 20
+
+
+def ini_text(sections):
+    """Sections as an INI file. A value of None leaves the option out; a section of None is left out."""
+    lines = []
+    for name, options in sections.items():
+        if options is None:
+            continue
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {value}" for key, value in options.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def merged(sections, overrides):
+    result = {name: dict(options) for name, options in sections.items()}
+    for name, options in overrides.items():
+        result[name] = None if options is None else {**(result.get(name) or {}), **options}
+    return result
+
+
+def standard_sections(upstream, port, log_file):
+    return {
+        "listener": {"address": "127.0.0.1", "port": port},
+        "upstream": {"host": upstream.host, "port": upstream.port, "tls_ca_file": upstream.ca},
+        "account": {"username": upstream.username, "password": upstream.password},
+        "delivery": {"on_failure": "defer"},
+        "log": {"target": log_file, "level": "debug"},
+    }
+
+
+class Submitd:
+    """One running daemon. `sections` override the standard ones, option by option."""
+
+    def __init__(self, binary, directory, upstream, sections=None):
+        self.binary = binary
+        self.port = free_port()
+        self.log_file = directory / "submitd.log"
+        self.stderr_file = directory / "stderr"
+        self.config_file = directory / "submitd.ini"
+        self.sections = merged(standard_sections(upstream, self.port, self.log_file), sections or {})
+        self.write_config(self.sections)
+        self.process = None
+
+    def write_config(self, sections):
+        self.write_config_text(ini_text(sections))
+
+    def write_config_text(self, text):
+        self.config_file.write_text(text, encoding="utf-8")
+        os.chmod(self.config_file, 0o600)
+
+    def start(self, env=None):
+        with open(self.stderr_file, "ab") as stderr:
+            self.process = subprocess.Popen(
+                [self.binary, "run", "--config", str(self.config_file)], stdin=subprocess.DEVNULL,
+                stdout=stderr, stderr=stderr, env={**os.environ, **(env or {})})
+        until(self._is_listening, 15, "submitd listening")
+        return self
+
+    def _is_listening(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"submitd ended with {self.process.returncode}:\n{self.everything()}")
+        return self.events("listening")
+
+    # --- what it said
+
+    def log(self):
+        return self.log_file.read_text(encoding="utf-8") if self.log_file.exists() else ""
+
+    def everything(self):
+        return self.log() + self.stderr_file.read_text(encoding="utf-8", errors="replace")
+
+    def events(self, name=None, **fields):
+        return [e for e in logs.parse(self.log()) if (name is None or e.name == name)
+                and all(e.get(k) == str(v) for k, v in fields.items())]
+
+    def wait_event(self, name, count=1, timeout=10, **fields):
+        """The newest event of that name and fields, when there are `count` of them."""
+        def found():
+            events = self.events(name, **fields)
+            return events[-1] if len(events) >= count else None
+        return until(found, timeout, f"log event {name} {fields} x{count}")
+
+    def wait_log(self, pattern, timeout=10):
+        return until(lambda: re.search(pattern, self.everything()), timeout, f"log line /{pattern}/")
+
+    # --- talking to it
+
+    def smtp(self, **kwargs):
+        return smtplib.SMTP("127.0.0.1", self.port, "client.example", timeout=60, **kwargs)
+
+    def raw(self, **kwargs):
+        return Raw(self.port, **kwargs)
+
+    def send(self, data, recipients, sender="a@corp.example", options=()):
+        """One message through smtplib; `data` as it is to arrive, except for submitd's repairs."""
+        with self.smtp() as client:
+            return client.sendmail(sender, recipients, data, mail_options=options)
+
+    # --- life
+
+    def reload(self, overrides=None, text=None):
+        if text is not None:
+            self.write_config_text(text)
+        else:
+            self.write_config(merged(self.sections, overrides or {}))
+        self.process.send_signal(signal.SIGHUP)
+
+    def memory_kb(self, key="VmRSS"):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith(key + ":"))
+
+    def stop(self):
+        """SIGTERM; the exit status. Never leaves a process behind."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(TERM_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError("submitd did not end on SIGTERM:\n" + self.log()[-4000:]) from None

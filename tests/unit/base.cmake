@@ -1,0 +1,1 @@
+submitd_test(base base)

@@ -1,0 +1,3 @@
+submitd_test(config config)
+submitd_test(routes config)
+submitd_test(platform platform)

@@ -1,0 +1,2 @@
+submitd_test(tls tls)
+submitd_test(net net)

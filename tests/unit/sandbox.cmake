@@ -1,0 +1,1 @@
+submitd_test(sandbox_type3 sandbox_type3)

@@ -1,0 +1,6 @@
+submitd_test(address smtp base)
+submitd_test(caps smtp base)
+submitd_test(command smtp base)
+submitd_test(reply smtp base)
+submitd_test(body smtp base)
+submitd_test(header smtp base)
