@@ -81,7 +81,8 @@ static void add_spot(struct buf *out, const struct spot *at)
     buf_add_str(out, ": ");
 }
 
-static void tell(struct load *l, const struct spot *at, bool is_error, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void tell(
+    struct load *l, const struct spot *at, bool is_error, const char *fmt, va_list ap)
 {
     enum { LINE_MAX_SIZE = 4096 };
     struct buf text;

@@ -78,8 +78,14 @@ struct config_account {
 };
 
 struct config_delivery {
-    char *mode;       /* "relay" */
-    char *on_failure; /* "defer" */
+    char *mode;              /* "relay" or "queue" */
+    char *on_failure;        /* "spool" or "defer" */
+    char *spool;             /* file; "" with mode = relay and on_failure = defer is fine */
+    uint64_t expire_ms;      /* how long a message is tried */
+    char *bounce_to;         /* "": the sender */
+    uint64_t keep_failed_ms; /* how long a failed message is kept */
+    char *on_uncertain;      /* "retry" or "hold" */
+    uint64_t min_free;       /* octets that stay free on the spool's disk */
 };
 
 struct config_log {

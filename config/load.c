@@ -10,7 +10,6 @@ enum { FILE_SIZE_MAX = 1 << 20 };
 
 /* One section being applied to its struct. */
 struct target {
-    enum section_id id;
     const struct section *section;
     const struct document_section *origin; /* NULL: not in the file, all defaults */
     void *base;
@@ -114,7 +113,7 @@ static void apply_preset(struct load *l, const struct target *t, size_t row)
 static void apply_section(
     struct load *l, enum section_id id, size_t i, const struct document_section *origin)
 {
-    struct target t = { .id = id, .section = &sections[id], .origin = origin };
+    struct target t = { .section = &sections[id], .origin = origin };
     t.base = section_at(t.section, l->config, i);
     for (size_t k = 0; origin && k < origin->count; k++)
         apply_entry(l, &t, &origin->entries[k]);

@@ -17,8 +17,9 @@ static const char *const tls_words[] = { "starttls", "implicit", "off", NULL };
 static const char *const auth_words[] = { "auto", "ntlm", "cram-md5", "login", "plain", "none",
     NULL };
 static const char *const chunking_words[] = { "auto", "no", NULL };
-static const char *const mode_words[] = { "relay", NULL };
-static const char *const on_failure_words[] = { "defer", NULL };
+static const char *const mode_words[] = { "relay", "queue", NULL };
+static const char *const on_failure_words[] = { "spool", "defer", NULL };
+static const char *const on_uncertain_words[] = { "retry", "hold", NULL };
 static const char *const format_words[] = { "text", "json", NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug", NULL };
 
@@ -291,14 +292,55 @@ static const struct option delivery_options[] = {
         .offset = FIELD(mode),
         .preset = "relay",
         .words = mode_words,
-        .help = "relay passes every reply of the server on to the client while it waits." },
+        .help = "relay passes every reply of the server on to the client while it waits; queue "
+                "answers as soon as the message is safe in the spool and sends it afterwards." },
     { .name = "on_failure",
         .kind = &value_word,
         .offset = FIELD(on_failure),
         .preset = "defer",
         .words = on_failure_words,
-        .help =
-            "What clients get while the server cannot be used: defer is 451, try again later." },
+        .help = "While the server cannot be used: spool takes the message in, answers 250 and sends "
+                "it later; defer answers 451, try again later." },
+    { .name = "spool",
+        .kind = &value_path,
+        .offset = FIELD(spool),
+        .preset = "/var/lib/submitd/spool.db",
+        .help = "The file that messages wait in. Its folder must exist and belong to submitd." },
+    { .name = "expire",
+        .kind = &value_time,
+        .offset = FIELD(expire_ms),
+        .preset = "3d",
+        .min = 60 * 1000,
+        .max = 30ULL * 24 * 3600 * 1000,
+        .help = "A spooled message that could not be sent for so long is returned to its sender." },
+    { .name = "bounce_to",
+        .kind = &value_mailbox,
+        .offset = FIELD(bounce_to),
+        .preset = "",
+        .help = "Who gets the reports on messages that failed. Empty: the sender of the message, "
+                "which is right when somebody reads its mailbox." },
+    { .name = "keep_failed",
+        .kind = &value_time,
+        .offset = FIELD(keep_failed_ms),
+        .preset = "7d",
+        .min = 0,
+        .max = 365ULL * 24 * 3600 * 1000,
+        .help = "How long a message that failed stays in the spool, where `submitd queue` can show "
+                "it and send it again." },
+    { .name = "on_uncertain",
+        .kind = &value_word,
+        .offset = FIELD(on_uncertain),
+        .preset = "retry",
+        .words = on_uncertain_words,
+        .help = "When the connection ends between the last byte of a message and the server's "
+                "answer: retry sends it again with the same Message-ID, hold keeps it for a person "
+                "to decide." },
+    { .name = "min_free",
+        .kind = &value_size,
+        .offset = FIELD(min_free),
+        .preset = "100M",
+        .max = GIGA(1024),
+        .help = "Room that stays free on the spool's disk: with less, clients get 452." },
 };
 #undef FIELD
 

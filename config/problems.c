@@ -1,6 +1,6 @@
 #include "config/problems.h"
 
-static void add_line(
+__attribute__((format(printf, 4, 0))) static void add_line(
     struct problems *p, const char *prefix, unsigned line, const char *fmt, va_list ap)
 {
     bool fits = buf_addf(p->out, "%s%s:", prefix, p->file);
@@ -11,17 +11,12 @@ static void add_line(
         buf_add_char(p->out, '\n');
 }
 
-void problems_vadd(struct problems *p, unsigned line, const char *fmt, va_list ap)
-{
-    p->errors++;
-    add_line(p, "", line, fmt, ap);
-}
-
 void problems_add(struct problems *p, unsigned line, const char *fmt, ...)
 {
     va_list ap;
+    p->errors++;
     va_start(ap, fmt);
-    problems_vadd(p, line, fmt, ap);
+    add_line(p, "", line, fmt, ap);
     va_end(ap);
 }
 

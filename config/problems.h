@@ -17,7 +17,6 @@ struct problems {
 /* `line` 0: the file as a whole. The arguments must be printable already. */
 void problems_add(struct problems *p, unsigned line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void problems_vadd(struct problems *p, unsigned line, const char *fmt, va_list ap);
 /* Not counted: the configuration is used all the same. */
 void problems_warn(struct problems *p, unsigned line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

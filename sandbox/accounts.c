@@ -96,7 +96,11 @@ bool accounts_load(const char *file, const struct option_texts *mailboxes,
     if (!f)
         return err_set(e, ERR_CONFIG, "--users: cannot read '%s': %s", file, strerror(errno));
     struct accounts *all = calloc(1, sizeof *all);
-    bool is_good = all ? read_lines(all, f, file, e) : err_set(e, ERR_MEMORY, "out of memory");
+    if (!all) {
+        fclose(f);
+        return err_set(e, ERR_MEMORY, "out of memory");
+    }
+    bool is_good = read_lines(all, f, file, e);
     fclose(f);
     for (unsigned i = 0; is_good && i < mailboxes->count; i++)
         is_good = add_mailbox(all, mailboxes->text[i], e);

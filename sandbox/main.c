@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum {
-    CERTIFICATE_DAYS = 30,
+    CERTIFICATE_DAYS = 365,
     PEM_MAX = 65536,
     EXIT_USAGE = 2,
 };

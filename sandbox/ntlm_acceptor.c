@@ -8,10 +8,8 @@
 #include <stdlib.h>
 
 /* 1.3.6.1.4.1.311.2.2.10 */
-static gss_OID_desc ntlm_oid = {
-    .length = 10,
-    .elements = (void *)(uintptr_t) "\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a",
-};
+static unsigned char ntlm_oid_bytes[] = { 0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 2, 10 };
+static gss_OID_desc ntlm_oid = { .length = sizeof ntlm_oid_bytes, .elements = ntlm_oid_bytes };
 
 struct ntlm_acceptor {
     gss_cred_id_t cred;
@@ -130,15 +128,24 @@ static bool take_name(struct ntlm_context *context, gss_name_t client, struct er
     return fits || err_set(e, ERR_AUTH, "NTLM: the client's name is too long");
 }
 
+/* GSSAPI knows no const; it only reads these bytes. */
+static gss_buffer_desc gss_bytes(struct slice s)
+{
+    union {
+        const char *given;
+        void *wanted;
+    } p = { .given = s.p };
+    return (gss_buffer_desc){ .length = s.n, .value = p.wanted };
+}
+
 /* One call of the acceptor; *ret_client is the caller's to release. */
 static OM_uint32 accept_token(struct ntlm_context *context, struct slice token,
     OM_uint32 *ret_minor, gss_name_t *ret_client, gss_buffer_t ret_token)
 {
     struct gss_channel_bindings_struct bindings = {
-        .application_data = { .length = context->binding.len,
-            .value = (void *)(uintptr_t)buf_slice(&context->binding).p },
+        .application_data = gss_bytes(buf_slice(&context->binding)),
     };
-    gss_buffer_desc in = { .length = token.n, .value = (void *)(uintptr_t)token.p };
+    gss_buffer_desc in = gss_bytes(token);
     return gss_accept_sec_context(ret_minor, &context->gss, context->acceptor->cred, &in,
         context->binding.len > 0 ? &bindings : GSS_C_NO_CHANNEL_BINDINGS, ret_client, NULL,
         ret_token, NULL, NULL, NULL);
@@ -154,10 +161,14 @@ enum ntlm_status ntlm_context_step(
     gss_buffer_desc answer = GSS_C_EMPTY_BUFFER;
     OM_uint32 major = accept_token(context, token, &minor, &client, &answer);
     bool is_done = major == GSS_S_COMPLETE && context->has_challenged;
-    bool is_good = is_done ? take_name(context, client, e)
-                   : major == GSS_S_CONTINUE_NEEDED && !context->has_challenged
-                       ? buf_add(out, answer.value, answer.length)
-                       : gss_fail(e, "NTLM", major, minor);
+    bool is_challenge = major == GSS_S_CONTINUE_NEEDED && !context->has_challenged;
+    bool is_good = false;
+    if (is_done)
+        is_good = take_name(context, client, e);
+    else if (is_challenge)
+        is_good = buf_add(out, answer.value, answer.length);
+    else
+        gss_fail(e, "NTLM", major, minor);
     gss_release_name(&ignored, &client);
     gss_release_buffer(&ignored, &answer);
     context->has_challenged = true;

@@ -32,24 +32,24 @@ static const char *const send_as_choices[] = { "off", "dot", "mail", NULL };
 #define AT(field) offsetof(struct options, field)
 #define FLAG(n, f, h)                                                                              \
     {                                                                                              \
-        .name = n, .kind = OPTION_FLAG, .at = AT(f), .help = h                                     \
+        .name = (n), .kind = OPTION_FLAG, .at = AT(f), .help = (h)                                 \
     }
 #define TEXT(n, f, a, d, h)                                                                        \
     {                                                                                              \
-        .name = n, .kind = OPTION_TEXT, .at = AT(f), .arg = a, .fallback = d, .help = h            \
+        .name = (n), .kind = OPTION_TEXT, .at = AT(f), .arg = (a), .fallback = (d), .help = (h)    \
     }
 #define TEXTS(n, f, a, h)                                                                          \
     {                                                                                              \
-        .name = n, .kind = OPTION_TEXTS, .at = AT(f), .arg = a, .help = h                          \
+        .name = (n), .kind = OPTION_TEXTS, .at = AT(f), .arg = (a), .help = (h)                    \
     }
 #define NUMBER(n, f, a, d, h)                                                                      \
     {                                                                                              \
-        .name = n, .kind = OPTION_NUMBER, .at = AT(f), .arg = a, .fallback = d, .help = h          \
+        .name = (n), .kind = OPTION_NUMBER, .at = AT(f), .arg = (a), .fallback = (d), .help = (h)  \
     }
 #define CHOICE(n, f, c, d, o, h)                                                                   \
     {                                                                                              \
-        .name = n, .kind = OPTION_CHOICE, .at = AT(f), .arg = "WHICH", .fallback = d, .alone = o,  \
-        .choices = c, .help = h                                                                    \
+        .name = (n), .kind = OPTION_CHOICE, .at = AT(f), .arg = "WHICH", .fallback = (d),          \
+        .alone = (o), .choices = (c), .help = (h)                                                  \
     }
 
 /* clang-format off */

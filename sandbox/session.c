@@ -269,7 +269,9 @@ void session_start(struct sandbox *box, struct conn *conn)
 
 void sessions_close(struct sandbox *box)
 {
-    for (struct list *link; (link = list_first(&box->sessions));) {
+    struct list *next;
+    for (struct list *link = box->sessions.next; link != &box->sessions; link = next) {
+        next = link->next;
         struct session *s = LIST_ENTRY(link, struct session, link);
         if (!s->is_securing && !smtp_server_in_transaction(s->server))
             conn_write(s->conn, SLICE_LIT("421 4.3.2 The service is being stopped\r\n"));

@@ -211,13 +211,13 @@ static bool set_facts(json_t *json, const struct message_facts *facts, uint64_t 
     char address[IP_TEXT_MAX];
     ip_format(facts->client, address);
     json_t *more =
-        json_pack("{s:I, s:s?, s:s?, s:b, s:b, s:s?, s:s?, s:s, s:I, s:o, s:s, s:s, s:i, s:I}",
+        json_pack("{s:I, s:s?, s:s?, s:b, s:b, s:s?, s:s?, s:s, s:I, s:o, s:o, s:s, s:i, s:I}",
             "number", (json_int_t)number, "account", facts->account, "mechanism", facts->mechanism,
             "channel_binding", facts->has_binding, "channel_binding_verified", facts->is_bound,
             "tls_version", facts->tls_version, "tls_cipher", facts->tls_cipher, "protocol",
             facts->protocol, "size", (json_int_t)facts->size, "time", json_time(facts->time),
-            "helo", facts->helo, "client_address", address, "client_port", (int)facts->client_port,
-            "session", (json_int_t)facts->session);
+            "helo", json_bytes(slice_str(facts->helo)), "client_address", address, "client_port",
+            (int)facts->client_port, "session", (json_int_t)facts->session);
     bool is_set = more && json_object_update(json, more) == 0;
     json_decref(more);
     return is_set;

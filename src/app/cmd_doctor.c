@@ -155,8 +155,7 @@ static void on_ready(void *user, struct outbound *o)
 {
     (void)o;
     struct doctor *d = user;
-    if (outbound_tls(d->session) && strcmp(outbound_mech(d->session), "NTLM") == 0 &&
-        !outbound_used_binding(d->session))
+    if (outbound_dropped_binding(d->session))
         print_ok("note",
             "the login went without channel binding: the challenge has no target information");
     print_size(d);

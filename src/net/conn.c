@@ -135,7 +135,7 @@ void conn_resume(struct conn *c)
     if (c->is_offering)
         return; /* conn_offer looks at was_resumed */
     c->is_hungry = false;
-    if (c->in.len > 0 || c->is_secure)
+    if (c->in.len > 0 || (c->is_secure && tls_has_input(c->tls)))
         conn_add_todo(c);
     conn_update_reading(c);
 }
@@ -194,8 +194,8 @@ void conn_start_tls(struct conn *c, struct tls *t)
     conn_update_reading(c);
 }
 
-/* A deadline that moves away, as it does with every command, leaves the timer alone: it fires early and
- * looks again. */
+/* A deadline that moves away, as it does with every command, leaves the timer alone: it fires early
+ * and looks again. */
 static void on_time(uv_timer_t *timer)
 {
     struct conn *c = timer->data;

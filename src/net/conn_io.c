@@ -8,7 +8,8 @@ void conn_give_back(struct buf *b)
         buf_release_memory(b);
 }
 
-/* --- the end ----------------------------------------------------------------------------------- */
+/* --- the end -----------------------------------------------------------------------------------
+ */
 
 void conn_end(struct conn *c, enum err_kind kind, const char *text)
 {
@@ -77,7 +78,8 @@ static void read_failed(struct conn *c, int status)
     conn_end(c, ERR_LOST, text);
 }
 
-/* --- input --------------------------------------------------------------------------------------- */
+/* --- input ---------------------------------------------------------------------------------------
+ */
 
 void conn_add_todo(struct conn *c)
 {
@@ -217,7 +219,8 @@ void conn_update_reading(struct conn *c)
         conn_end_later(c, c->why.kind, c->why.text);
 }
 
-/* --- output -------------------------------------------------------------------------------------- */
+/* --- output --------------------------------------------------------------------------------------
+ */
 
 void conn_mark_dirty(struct conn *c)
 {
@@ -235,8 +238,8 @@ static void drop_output(struct conn *c)
         buf_release_memory(tls_output(c->tls));
 }
 
-/* The last words of a peer that hung up ("421 too busy") may still wait to be read: while the connection is
- * read, the read side reports the loss, behind them. */
+/* The last words of a peer that hung up ("421 too busy") may still wait to be read: while the
+ * connection is read, the read side reports the loss, behind them. */
 static void write_failed(struct conn *c, int status)
 {
     c->is_broken = true;
@@ -256,7 +259,7 @@ static void on_written(uv_write_t *req, int status)
 {
     struct conn *c = req->handle->data;
     c->is_writing = false;
-    buf_release_memory(&c->flight);
+    buf_clear(&c->flight);
     if (c->state == CONN_CLOSED)
         return;
     if (status != 0)
@@ -297,8 +300,6 @@ static bool send_buf(struct conn *c, struct buf *b)
         buf_consume(b, (size_t)n);
     if (b->len > 0)
         start_write(c, b);
-    else
-        conn_give_back(b);
     return b->len == 0 && !c->is_writing && !c->is_broken;
 }
 
@@ -309,14 +310,26 @@ static void on_shut_down(uv_shutdown_t *req, int status)
         conn_destroy(c);
 }
 
-/* All is sent. Closing now, with unread input, would reset the connection and could take our last reply away
- * from the peer (RFC 1122 4.2.2.13): its end is awaited. */
+/* All is sent. Closing now, with unread input, would reset the connection and could take our last
+ * reply away from the peer (RFC 1122 4.2.2.13): its end is awaited. */
 static void shut_down(struct conn *c)
 {
     c->state = CONN_LINGERING;
-    if (c->is_eof || c->loop->is_ending ||
-        uv_shutdown(&c->req.shutdown, (uv_stream_t *)&c->tcp, on_shut_down) != 0)
+    if (uv_shutdown(&c->req.shutdown, (uv_stream_t *)&c->tcp, on_shut_down) != 0)
         conn_destroy(c);
+}
+
+/* An idle connection holds no buffers. One that is busy, its owner having filled it again, keeps
+ * them. */
+static void trim(struct conn *c)
+{
+    if (c->was_high)
+        return;
+    conn_give_back(&c->out);
+    if (c->tls)
+        conn_give_back(tls_output(c->tls));
+    if (!c->is_writing)
+        conn_give_back(&c->flight);
 }
 
 void conn_flush(struct conn *c)
@@ -336,4 +349,5 @@ void conn_flush(struct conn *c)
         if (c->events->on_drain)
             c->events->on_drain(c->user);
     }
+    trim(c);
 }

@@ -1,8 +1,8 @@
 /*
- * The inside of a connection, for the files of src/net: conn.c is its life and the owner's calls, conn_io.c
- * carries bytes between libuv, TLS and the owner, conn_tls.c drives the TLS session.
- * The owner may end it in any callback: after each one, conn_is_open tells whether to go on. The memory stays
- * until libuv has closed both handles, which never happens inside a callback of ours.
+ * The inside of a connection, for the files of src/net: conn.c is its life and the owner's calls,
+ * conn_io.c carries bytes between libuv, TLS and the owner, conn_tls.c drives the TLS session. The
+ * owner may end it in any callback: after each one, conn_is_open tells whether to go on. The memory
+ * stays until libuv has closed both handles, which never happens inside a callback of ours.
  */
 #ifndef SUBMITD_NET_CONN_UV_H
 #define SUBMITD_NET_CONN_UV_H
@@ -12,18 +12,18 @@
 #include "net/loop_uv.h"
 
 enum {
-    CONN_CLOSE_MS = 5000,              /* conn_close: sending the rest, then waiting for the peer's end */
-    CONN_OUT_MAX = 256 * 1024 * 1024,  /* an owner that never heeds CONN_HIGH_WATER ends here */
-    CONN_IN_MAX = 4 * CONN_READ_SIZE,  /* what the owner left, one read, and what TLS held */
-    CONN_KEEP_MEMORY = 512,            /* an empty buffer larger than this is given back */
+    CONN_CLOSE_MS = 5000, /* conn_close: sending the rest, then waiting for the peer's end */
+    CONN_OUT_MAX = 256 * 1024 * 1024, /* an owner that never heeds CONN_HIGH_WATER ends here */
+    CONN_IN_MAX = 4 * CONN_READ_SIZE, /* what the owner left, one read, and what TLS held */
+    CONN_KEEP_MEMORY = 512,           /* an empty buffer larger than this is given back */
     CONN_KEEPALIVE_S = 60,
 };
 
 enum conn_state {
-    CONN_OPEN,    /* it has, or will get, an owner */
-    CONN_FLUSHING, /* conn_close: the output leaves */
+    CONN_OPEN,      /* it has, or will get, an owner */
+    CONN_FLUSHING,  /* conn_close: the output leaves */
     CONN_LINGERING, /* our side is shut down; the peer's end is awaited so that it can read all */
-    CONN_CLOSED,  /* libuv is closing the handles */
+    CONN_CLOSED,    /* libuv is closing the handles */
 };
 
 struct dial_attempt;
@@ -37,8 +37,8 @@ struct conn {
         uv_shutdown_t shutdown;
     } req; /* one at a time */
     struct loop *loop;
-    struct list todo;  /* in loop->todo, loop->closing or alone */
-    struct list dirty; /* in loop->dirty or alone */
+    struct list todo;                 /* in loop->todo, loop->closing or alone */
+    struct list dirty;                /* in loop->dirty or alone */
     const struct conn_events *events; /* NULL when nobody owns it */
     void *user;
     struct dial_attempt *attempt; /* while connecting */
@@ -55,19 +55,19 @@ struct conn {
     uint64_t deadline;  /* 0: none */
     uint64_t armed_for; /* when the timer fires; may be before the deadline, never behind it */
 
-    bool is_reading;     /* libuv reads */
-    bool is_wanted;      /* the owner takes input */
-    bool is_offering;    /* inside on_input */
-    bool was_resumed;    /* conn_resume was called since on_input began */
-    bool is_hungry;      /* the owner left everything and resumed: more must come first */
-    bool is_writing;     /* `flight` is under way */
-    bool was_high;       /* CONN_HIGH_WATER was passed, on_drain is due */
-    bool is_securing;    /* TLS handshake under way */
-    bool is_secure;      /* TLS handshake done */
-    bool is_eof;         /* the peer's end was read */
-    bool is_broken;      /* nothing can be sent any more */
-    bool is_doomed;      /* `why` is final, on_end is due */
-    bool was_ended;      /* on_end was called */
+    bool is_reading;  /* libuv reads */
+    bool is_wanted;   /* the owner takes input */
+    bool is_offering; /* inside on_input */
+    bool was_resumed; /* conn_resume was called since on_input began */
+    bool is_hungry;   /* the owner left everything and resumed: more must come first */
+    bool is_writing;  /* `flight` is under way */
+    bool was_high;    /* CONN_HIGH_WATER was passed, on_drain is due */
+    bool is_securing; /* TLS handshake under way */
+    bool is_secure;   /* TLS handshake done */
+    bool is_eof;      /* the peer's end was read */
+    bool is_broken;   /* nothing can be sent any more */
+    bool is_doomed;   /* `why` is final, on_end is due */
+    bool was_ended;   /* on_end was called */
     struct err why;
 };
 
@@ -103,7 +103,8 @@ void conn_end_later(struct conn *c, enum err_kind kind, const char *text);
 void conn_give_back(struct buf *b);
 
 /* --- conn_tls.c --- */
-/* Bytes from the network, may be none: goes on with the handshake, decrypts what the owner takes. */
+/* Bytes from the network, may be none: goes on with the handshake, decrypts what the owner takes.
+ */
 void conn_tls_input(struct conn *c, struct slice bytes);
 /* What the owner left of the plain text is the peer's handshake. */
 void conn_tls_take_left(struct conn *c);

@@ -70,7 +70,8 @@ void dialer_cancel(struct dialer *d)
         finish(d);
 }
 
-/* --- the sentences ------------------------------------------------------------------------------- */
+/* --- the sentences -------------------------------------------------------------------------------
+ */
 
 static void format_address(const struct sockaddr_storage *addr, char text[IP_TEXT_MAX])
 {
@@ -103,7 +104,7 @@ static void fail(struct dialer *d)
     if (d->count > 0)
         explain_attempts(d, &why);
     else if (d->is_resolving)
-        err_set(&why, ERR_DNS, "cannot resolve '%s': no answer within %llu seconds", d->host,
+        err_set(&why, ERR_DNS, "cannot resolve '%s': no answer within %llu s", d->host,
             (unsigned long long)(d->timeout_ms + 999) / 1000);
     else
         err_set(&why, ERR_DNS, "cannot resolve '%s': %s", d->host,
@@ -119,7 +120,8 @@ static void on_limit(uv_timer_t *timer)
     fail(timer->data);
 }
 
-/* --- connecting ------------------------------------------------------------------------------------ */
+/* --- connecting
+ * ------------------------------------------------------------------------------------ */
 
 static void start_next(struct dialer *d);
 
@@ -181,7 +183,8 @@ static void start_next(struct dialer *d)
     }
 }
 
-/* --- resolving ------------------------------------------------------------------------------------- */
+/* --- resolving
+ * ------------------------------------------------------------------------------------- */
 
 static bool is_known(const struct dialer *d, const struct sockaddr_storage *addr)
 {

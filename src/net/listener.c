@@ -63,7 +63,8 @@ static void accept_waiting(struct listener *l)
 }
 
 /* A status below zero means that the process is out of file descriptors: libuv has then closed the
- * connections that waited, with a descriptor it keeps for this, so that it is not woken in a circle. */
+ * connections that waited, with a descriptor it keeps for this, so that it is not woken in a
+ * circle. */
 static void on_connection(uv_stream_t *stream, int status)
 {
     struct listener *l = stream->data;
@@ -86,7 +87,8 @@ void listener_resume(struct listener *l)
         uv_timer_start(&l->retry, on_retry, 0, 0);
 }
 
-static void set_sockaddr(const struct ip_addr *addr, uint16_t port, struct sockaddr_storage *ret_name)
+static void set_sockaddr(
+    const struct ip_addr *addr, uint16_t port, struct sockaddr_storage *ret_name)
 {
     char text[IP_TEXT_MAX];
     ip_format(addr, text);
@@ -109,7 +111,8 @@ static bool explain(const struct ip_addr *addr, uint16_t port, int status, struc
             where);
     case UV_EADDRINUSE:
         return err_set(e, ERR_CONFIG,
-            "cannot listen on %s: something else listens there; find it with: ss -ltnp 'sport = :%u'",
+            "cannot listen on %s: something else listens there; find it with: ss -ltnp 'sport = "
+            ":%u'",
             where, (unsigned)port);
     case UV_EADDRNOTAVAIL:
         return err_set(e, ERR_CONFIG,
@@ -139,8 +142,8 @@ bool listener_new(struct loop *loop, const struct ip_addr *addr, uint16_t port, 
     l->retry.data = l;
     struct sockaddr_storage name = { .ss_family = 0 };
     set_sockaddr(addr, port, &name);
-    int status = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&name,
-        addr->len == 16 ? UV_TCP_IPV6ONLY : 0);
+    int status =
+        uv_tcp_bind(&l->tcp, (const struct sockaddr *)&name, addr->len == 16 ? UV_TCP_IPV6ONLY : 0);
     if (status == 0)
         status = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
     if (status != 0) {

@@ -1,7 +1,7 @@
 /*
  * The event loop: one thread, timers, signals, and a worker pool for what may block. libuv inside.
- * The application makes one; everything in src/net belongs to it and must be closed before loop_free.
- * Callbacks run on the loop's thread only, except the `work` function of loop_work.
+ * The application makes one; everything in src/net belongs to it and must be closed before
+ * loop_free. Callbacks run on the loop's thread only, except the `work` function of loop_work.
  */
 #ifndef SUBMITD_NET_LOOP_H
 #define SUBMITD_NET_LOOP_H
@@ -13,7 +13,9 @@
 struct loop;
 
 bool loop_new(struct loop **ret_loop, struct err *e);
-/* Closes what loop_* made here; connections, listeners and dialers must be gone. */
+/* Closes what loop_* made here; connections, listeners and dialers must be gone (conn_close and its
+ * like were called). Runs until closed connections have sent the rest, at most 5 seconds, and until
+ * work and name look-ups that are under way have ended. */
 void loop_free(struct loop *loop);
 /* Runs until loop_stop, or until nothing is left to wait for. */
 void loop_run(struct loop *loop);
@@ -34,12 +36,13 @@ void timer_set(struct timer *t, uint64_t at_ms);
 void timer_free(struct timer *t);
 
 /* --- signals --- */
+/* They live as long as the loop; waiting for them alone does not keep it running. */
 typedef void loop_signal_fn(void *user, int signum);
 bool loop_on_signal(struct loop *loop, int signum, loop_signal_fn *fn, void *user, struct err *e);
 
 /* --- work that may block --- */
-/* Runs work(arg) on a worker thread, then done(arg) on the loop. It cannot be taken back: `arg` must live
- * until done was called. False: it was not started, done is not called. */
+/* Runs work(arg) on a worker thread, then done(arg) on the loop. It cannot be taken back: `arg`
+ * must live until done was called. False: it was not started, done is not called. */
 bool loop_work(struct loop *loop, loop_fn *work, loop_fn *done, void *arg);
 
 #endif

@@ -14,15 +14,15 @@
 
 struct loop {
     uv_loop_t uv;
-    uv_idle_t todo_runner;     /* active while `todo` holds something: then the loop does not sleep */
+    uv_idle_t todo_runner; /* active while `todo` holds something: then the loop does not sleep */
     uv_prepare_t dirty_runner; /* runs behind the timers and todo_runner, right before the poll */
     struct list todo;          /* connections whose input must be looked at again */
     struct list dirty;         /* connections with output that was not tried yet */
-    struct list closing;       /* connections that conn_close was called for, through their `todo` */
+    struct list closing; /* connections that conn_close was called for, through their `todo` */
     struct list signals;
-    char *read_buf;            /* CONN_READ_SIZE octets, used by one read callback at a time */
-    struct buf plain;          /* what TLS decrypted, used while it is offered */
-    bool is_ending;            /* loop_free runs: nobody lingers */
+    char *read_buf;   /* CONN_READ_SIZE octets, used by one read callback at a time */
+    struct buf plain; /* what TLS decrypted, used while it is offered */
+    bool is_ending;   /* loop_free runs: nobody lingers */
 };
 
 /* Makes the next turn come at once, and look into both lists. */

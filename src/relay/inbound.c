@@ -189,7 +189,8 @@ static void pump(struct inbound *in, struct slice *input)
     if (in->transaction && transaction_is_over(in->transaction))
         drop_transaction(in, "over");
     flush(in);
-    conn_set_deadline(in->conn, smtp_server_deadline(in->server));
+    /* A client that we hold back is not idle. */
+    conn_set_deadline(in->conn, is_congested(in) ? 0 : smtp_server_deadline(in->server));
     if (in->is_draining && !smtp_server_in_transaction(in->server) && !in->is_over)
         inbound_drain(in);
 }

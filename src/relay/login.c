@@ -12,7 +12,7 @@ struct login {
     void *user;
     bool is_busy;  /* a worker has it */
     bool is_freed; /* the owner is gone; freed when the worker is done */
-    bool used_binding;
+    bool used_binding, dropped_binding;
     struct buf challenge; /* the worker's while is_busy, as are the three below */
     struct buf out;
     enum sasl_status status;
@@ -29,7 +29,6 @@ bool login_new(struct loop *loop, const struct sasl_mech *mech, struct sasl_acco
     l->loop = loop;
     l->fn = fn;
     l->user = user;
-    l->used_binding = true;
     buf_init_secret(&l->challenge, LOGIN_TOKEN_MAX);
     buf_init_secret(&l->out, LOGIN_TOKEN_MAX);
     if (!sasl_new(mech, account, channel, &l->sasl, e)) {
@@ -68,6 +67,7 @@ static void step_is_done(void *arg)
         return;
     }
     l->used_binding = sasl_used_binding(l->sasl);
+    l->dropped_binding = sasl_dropped_binding(l->sasl);
     l->fn(l->user, l->status, buf_slice(&l->out), &l->err);
 }
 
@@ -84,4 +84,9 @@ bool login_step(struct login *l, struct slice challenge, struct err *e)
 bool login_used_binding(const struct login *l)
 {
     return l->used_binding;
+}
+
+bool login_dropped_binding(const struct login *l)
+{
+    return l->dropped_binding;
 }

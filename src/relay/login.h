@@ -21,6 +21,8 @@ void login_free(struct login *l);
 /* Runs one step; `challenge` is base64 as it came (what is no base64 counts as empty: Exchange's
  * "334 NTLM supported"). False when it could not be started. */
 bool login_step(struct login *l, struct slice challenge, struct err *e);
+/* After the last step: whether channel bindings went along, or had to be left out. */
 bool login_used_binding(const struct login *l);
+bool login_dropped_binding(const struct login *l);
 
 #endif

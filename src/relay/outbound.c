@@ -88,8 +88,9 @@ void outbound_flush(struct outbound *o)
 {
     if (!o->client || !o->conn || o->state == OVER)
         return;
+    /* What a stuck server does not take stays in the machine, whose deadline for it then runs. */
     struct slice out = smtp_client_output(o->client);
-    if (out.n > 0) {
+    if (out.n > 0 && conn_pending(o->conn) <= CONN_HIGH_WATER) {
         conn_write(o->conn, out);
         smtp_client_sent(o->client, out.n);
     }
@@ -392,9 +393,9 @@ struct tls *outbound_tls(struct outbound *o)
     return o->conn ? conn_tls(o->conn) : NULL;
 }
 
-bool outbound_used_binding(const struct outbound *o)
+bool outbound_dropped_binding(const struct outbound *o)
 {
-    return o->used_binding;
+    return o->dropped_binding;
 }
 
 unsigned outbound_uses(const struct outbound *o)

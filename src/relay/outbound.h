@@ -73,8 +73,8 @@ const char *outbound_account_name(const struct outbound *o);
 uint64_t outbound_began_ms(const struct outbound *o);
 /* NULL without TLS or connection. */
 struct tls *outbound_tls(struct outbound *o);
-/* False when NTLM had to leave the channel bindings out. */
-bool outbound_used_binding(const struct outbound *o);
+/* True when NTLM had to leave the channel bindings out. */
+bool outbound_dropped_binding(const struct outbound *o);
 /* Messages begun on it so far; the pool counts. */
 unsigned outbound_uses(const struct outbound *o);
 void outbound_count_use(struct outbound *o);

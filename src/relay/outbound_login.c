@@ -6,7 +6,7 @@
 void out_be_ready(struct outbound *o)
 {
     out_set_state(o, READY);
-    const char *binding = o->mech && o->used_binding ? "yes" : "no";
+    const char *binding = o->used_binding ? "yes" : "no";
     log_event(LOG_LEVEL_INFO, "upstream_ready", LOG_INT("session", o->number),
         LOG_STR("host", o->config->host), LOG_STR("peer", o->peer),
         LOG_STR("account", outbound_account_name(o)), LOG_STR("mech", outbound_mech(o)),
@@ -64,6 +64,10 @@ bool out_begin_login(struct outbound *o, struct err *e)
     bool is_confidential = conn_tls(o->conn) || o->config->tls == CONFIG_TLS_OFF;
     if (!sasl_choose(o->config->auth, caps->auth, is_confidential, &o->mech, e))
         return false;
+    struct err passed_over;
+    if (strcmp(o->config->auth, "auto") == 0 &&
+        sasl_passed_over(caps->auth, is_confidential, o->mech, &passed_over))
+        log_event(LOG_LEVEL_WARNING, "mechanism_passed_over", LOG_STR("reason", passed_over.text));
     char detail[OUTBOUND_DETAIL_MAX];
     snprintf(detail, sizeof detail, "%s, offered: %s", o->mech->name, caps->auth);
     out_tell_step(o, OUTBOUND_MECHANISM, detail);
@@ -98,8 +102,8 @@ static void on_login_refused(struct outbound *o, const struct smtp_reply *reply)
 void out_on_login_reply(struct outbound *o, const struct smtp_reply *reply)
 {
     if (o->login) {
-        o->used_binding = login_used_binding(o->login) && conn_tls(o->conn) != NULL &&
-                          !o->mech->sends_password && strcmp(o->mech->name, "NTLM") == 0;
+        o->used_binding = login_used_binding(o->login);
+        o->dropped_binding = login_dropped_binding(o->login);
         login_free(o->login);
         o->login = NULL;
     }
@@ -107,7 +111,7 @@ void out_on_login_reply(struct outbound *o, const struct smtp_reply *reply)
         on_login_refused(o, reply);
         return;
     }
-    if (strcmp(o->mech->name, "NTLM") == 0 && conn_tls(o->conn) && !o->used_binding)
+    if (o->dropped_binding)
         log_event(LOG_LEVEL_WARNING, "channel_binding_left_out", LOG_STR("host", o->config->host),
             LOG_STR("reason", "the server's NTLM challenge has no target information to carry it"));
     struct buf words;

@@ -41,8 +41,8 @@ static bool is_atext(int c)
 }
 
 /*
- * RFC 5321 wants single dots between atoms. Mobile operators gave out "a..b@" and "a.@", and the server
- * behind us knows better which mailboxes it has: only the configuration is read strictly.
+ * RFC 5321 wants single dots between atoms. Mobile operators gave out "a..b@" and "a.@", and the
+ * server behind us knows better which mailboxes it has: only the configuration is read strictly.
  */
 static bool read_dot_string(struct reader *r)
 {
@@ -95,8 +95,8 @@ static bool literal_is_valid(struct slice text)
 }
 
 /*
- * Labels of letters, digits, hyphens, and underscores because Windows hosts have them; in UTF-8 as U-labels
- * when allowed. Hyphens may stand anywhere: they do no harm, and such hosts exist.
+ * Labels of letters, digits, hyphens, and underscores because Windows hosts have them; in UTF-8 as
+ * U-labels when allowed. Hyphens may stand anywhere: they do no harm, and such hosts exist.
  */
 static bool name_is_valid(struct slice text, bool allow_utf8)
 {

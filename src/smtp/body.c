@@ -1,12 +1,12 @@
 #include "smtp/body.h"
 
 enum {
-    ROOM_MIN = 4,           /* what one byte can bring: a held dot, CRLF and itself */
-    PENDING_MAX = 3,        /* bytes that a state holds back at most */
-    PIECE_MAX = 32 * 1024,  /* input bytes between two looks at the room */
+    ROOM_MIN = 4,          /* what one byte can bring: a held dot, CRLF and itself */
+    PENDING_MAX = 3,       /* bytes that a state holds back at most */
+    PIECE_MAX = 32 * 1024, /* input bytes between two looks at the room */
 };
 
-/* ---- Decoder ---------------------------------------------------------------------------------- */
+/* ---- Decoder ------------------------------------------------------------------------- */
 
 /* Named for what was read last. */
 enum state {
@@ -82,7 +82,8 @@ static const struct step {
     },
 };
 
-/* A piece of input and where its text goes; the output has room for all that the piece can bring. */
+/* A piece of input and where its text goes; the output has room for all that the piece can bring.
+ */
 struct cursor {
     const char *p, *end;
     const char *cr, *lf; /* the next of each at or behind p, `end` when there is none */
@@ -97,9 +98,9 @@ static const char *find(const char *from, const char *end, char c)
 }
 
 /*
- * The fast way, from a state that holds nothing back: copies text and clean lines up to the next byte that
- * needs a step of its own, and returns the state behind what was copied. Each byte is searched once for
- * CR and once for LF, whatever the mix of the two.
+ * The fast way, from a state that holds nothing back: copies text and clean lines up to the next
+ * byte that needs a step of its own, and returns the state behind what was copied. Each byte is
+ * searched once for CR and once for LF, whatever the mix of the two.
  */
 static uint8_t copy_clean(struct cursor *c, uint8_t state)
 {
@@ -179,8 +180,8 @@ static unsigned decode_piece(struct cursor *c, uint8_t *state)
 }
 
 /*
- * Takes what surely fits, piece by piece: a byte brings two at most, and what a state holds back was not
- * counted before. Returns all the actions that were seen.
+ * Takes what surely fits, piece by piece: a byte brings two at most, and what a state holds back
+ * was not counted before. Returns all the actions that were seen.
  */
 static unsigned decode(uint8_t *state, bool sees_dots, struct slice *in, struct buf *out)
 {
@@ -189,10 +190,12 @@ static unsigned decode(uint8_t *state, bool sees_dots, struct slice *in, struct 
         size_t room = out->max - out->len;
         if (room < ROOM_MIN)
             break;
-        size_t n = room <= 2 + PENDING_MAX ? 1 : (room - PENDING_MAX) / 2;
+        size_t n = (room - PENDING_MAX) / 2;
+        n = n > 0 ? n : 1;
         n = n < in->n ? n : in->n;
         n = n < PIECE_MAX ? n : PIECE_MAX;
-        size_t need = n == 1 ? ROOM_MIN : 2 * n + PENDING_MAX;
+        size_t need = 2 * n + PENDING_MAX;
+        need = need < room ? need : room;
         char *to = buf_reserve(out, need);
         if (!to)
             break;
@@ -220,7 +223,7 @@ bool smtp_body_decode(struct smtp_body_decoder *d, struct slice *in, struct buf 
     return (seen & END) != 0;
 }
 
-/* ---- Encoder ---------------------------------------------------------------------------------- */
+/* ---- Encoder ------------------------------------------------------------------------- */
 
 void smtp_body_encoder_init(struct smtp_body_encoder *e)
 {
@@ -233,8 +236,8 @@ static bool is_line_end(char c)
 }
 
 /*
- * The next dot at or behind `from` that must be doubled, NULL when there is none: any that follows a CR
- * or an LF, so that nobody can take it for the end, whatever they think of bare ones.
+ * The next dot at or behind `from` that must be doubled, NULL when there is none: any that follows
+ * a CR or an LF, so that nobody can take it for the end, whatever they think of bare ones.
  */
 static const char *find_front_dot(char before, struct slice text, size_t from)
 {
@@ -294,7 +297,7 @@ bool smtp_body_encode_end(struct smtp_body_encoder *e, struct buf *out)
     return true;
 }
 
-/* ---- Normaliser ------------------------------------------------------------------------------- */
+/* ---- Normaliser ---------------------------------------------------------------------- */
 
 void smtp_line_normaliser_init(struct smtp_line_normaliser *n)
 {

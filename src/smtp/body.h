@@ -5,9 +5,9 @@
  * state; neither looks into the message.
  *
  * Only CRLF "." CRLF ends a message. Bare CR and bare LF become CRLF, so that nothing behind us can
- * see another end of data than we did (SMTP smuggling). A stuffed dot is removed behind CRLF; behind
- * a bare LF or CR only when two dots follow (docs/decisions says why), and a "." line between bare
- * line ends is text.
+ * see another end of data than we did (SMTP smuggling). A stuffed dot is removed behind CRLF;
+ * behind a bare LF or CR only when two dots follow (docs/decisions says why), and a "." line
+ * between bare line ends is text.
  */
 #ifndef SUBMITD_SMTP_BODY_H
 #define SUBMITD_SMTP_BODY_H
@@ -18,15 +18,17 @@
 
 struct smtp_body_decoder {
     uint8_t state;
-    bool repaired; /* a bare CR or LF was replaced */
-    bool saw_bare_end; /* a "." between bare line ends was seen: names the fault when the client hangs */
+    bool repaired;     /* a bare CR or LF was replaced */
+    bool saw_bare_end; /* a "." between bare line ends was seen: names the fault when the client
+                          hangs */
 };
 
 void smtp_body_decoder_init(struct smtp_body_decoder *d);
 /*
- * Takes bytes off the front of *in and appends canonical text to `out`; stops at the end of data, when
- * *in is used up, or when `out` has less than 4 bytes of room. True: the end of data was taken; what is
- * left in *in belongs to the next command. A body whose last line lacks CRLF cannot exist on the wire.
+ * Takes bytes off the front of *in and appends canonical text to `out`; stops at the end of data,
+ * when *in is used up, or when `out` has less than 4 bytes of room. True: the end of data was
+ * taken; what is left in *in belongs to the next command. A body whose last line lacks CRLF cannot
+ * exist on the wire.
  */
 bool smtp_body_decode(struct smtp_body_decoder *d, struct slice *in, struct buf *out);
 
@@ -36,18 +38,18 @@ struct smtp_body_encoder {
 
 void smtp_body_encoder_init(struct smtp_body_encoder *e);
 /*
- * Appends `text` (canonical) dot-stuffed. False when it does not fit; then nothing was added. Text that
- * is not canonical is not repaired, but it cannot end the message either: a dot is stuffed behind
- * every CR and LF.
+ * Appends `text` (canonical) dot-stuffed. False when it does not fit; then nothing was added. Text
+ * that is not canonical is not repaired, but it cannot end the message either: a dot is stuffed
+ * behind every CR and LF.
  */
 bool smtp_body_encode(struct smtp_body_encoder *e, struct slice text, struct buf *out);
 /* Appends the end of data: "." CRLF, with a CRLF before it unless the text ended in one. */
 bool smtp_body_encode_end(struct smtp_body_encoder *e, struct buf *out);
 
 /*
- * The normaliser for BDAT input (RFC 3030), where there are neither dots nor an end: only line ends are
- * repaired. It stops when `in` is used up or `out` has less than 4 bytes of room. The `end` function
- * completes a last line.
+ * The normaliser for BDAT input (RFC 3030), where there are neither dots nor an end: only line ends
+ * are repaired. It stops when `in` is used up or `out` has less than 4 bytes of room. The `end`
+ * function completes a last line.
  */
 struct smtp_line_normaliser {
     uint8_t state;

@@ -1,7 +1,7 @@
 #include "smtp/caps.h"
 
 static const char *const keywords[] = {
-#define X(name, keyword) [SMTP_CAP_BIT_##name] = keyword,
+#define X(name, keyword) [SMTP_CAP_BIT_##name] = (keyword),
     SMTP_CAPS(X)
 #undef X
 };

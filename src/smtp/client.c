@@ -189,7 +189,7 @@ static bool event_failed(struct smtp_client *c, struct smtp_client_event *ev)
 /* Events that need no input. */
 static bool take_pending(struct smtp_client *c, struct smtp_client_event *ev)
 {
-    if (c->out.failed || c->body.text.failed || c->login.failed)
+    if (c->out.failed)
         smtpc_fail_memory(c);
     if (c->state == SMTPC_SPOILED && !list_is_empty(&c->queue))
         smtpc_fail(c, ERR_LOST, "the session cannot be used after an early reply to the message");
@@ -200,7 +200,7 @@ static bool take_pending(struct smtp_client *c, struct smtp_client_event *ev)
 
 bool smtpc_has_pending(const struct smtp_client *c)
 {
-    return c->has_failure || c->out.failed || c->body.text.failed || c->login.failed ||
+    return c->has_failure || c->out.failed ||
            (c->state == SMTPC_SPOILED && !list_is_empty(&c->queue)) || smtpc_has_local_answer(c);
 }
 
@@ -287,7 +287,8 @@ const struct smtp_caps *smtp_client_caps_before_tls(const struct smtp_client *c)
 
 struct slice smtp_client_output(const struct smtp_client *c)
 {
-    return buf_slice(&c->out);
+    /* What did not fit into memory left a hole: chunks would be taken for commands. */
+    return c->out.failed ? SLICE_NONE : buf_slice(&c->out);
 }
 
 size_t smtp_client_pending(const struct smtp_client *c)

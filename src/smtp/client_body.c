@@ -1,6 +1,7 @@
 /* The message: DATA with stuffed dots (RFC 5321 4.5.2) or BDAT in chunks (RFC 3030). */
 #include "smtp/client_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 void smtpc_body_begin(struct smtp_client *c, struct smtpc_command *cmd, enum smtpc_body_mode mode)
@@ -40,11 +41,9 @@ static bool has_chunk_room(const struct smtp_client *c)
 
 static void send_chunk(struct smtp_client *c, size_t n, bool is_last)
 {
-    struct buf line;
-    buf_init(&line, 64);
-    buf_addf(&line, is_last ? "BDAT %zu LAST" : "BDAT %zu", n);
-    smtpc_send_line(c, buf_cstr(&line));
-    buf_fini(&line);
+    char line[64];
+    snprintf(line, sizeof line, is_last ? "BDAT %zu LAST" : "BDAT %zu", n);
+    smtpc_send_line(c, line);
     buf_add(&c->out, buf_slice(&c->body.text).p, n);
     buf_consume(&c->body.text, n);
 }

@@ -10,7 +10,7 @@ enum {
 };
 
 static const char *const awaits[] = {
-#define X(name, words) [SMTPC_##name] = words,
+#define X(name, words) [SMTPC_##name] = (words),
     SMTPC_STATES(X)
 #undef X
 };

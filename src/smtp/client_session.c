@@ -8,15 +8,15 @@
 
 static void send_hello(struct smtp_client *c, const char *verb, enum smtpc_state awaiting)
 {
-    struct buf line;
-    buf_init(&line, sizeof "EHLO" + SMTP_DOMAIN_MAX);
-    if (!buf_addf(&line, "%s %s", verb, c->params.hostname)) {
-        smtpc_fail(c, ERR_CONFIG, "the name to say in EHLO does not fit into a line");
-    } else {
-        smtpc_send_line(c, buf_cstr(&line));
-        smtpc_set_state(c, awaiting);
+    char line[sizeof "EHLO" + SMTP_DOMAIN_MAX + 1];
+    int n = snprintf(line, sizeof line, "%s %s", verb, c->params.hostname);
+    if (n < 0 || (size_t)n >= sizeof line) {
+        smtpc_fail(
+            c, ERR_CONFIG, "the name to say in EHLO has more than %d octets", SMTP_DOMAIN_MAX);
+        return;
     }
-    buf_fini(&line);
+    smtpc_send_line(c, line);
+    smtpc_set_state(c, awaiting);
 }
 
 bool smtpc_on_banner(struct smtp_client *c, struct slice rest, struct smtp_client_event *ev)

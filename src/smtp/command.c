@@ -61,14 +61,18 @@ static bool has_control(struct slice s)
     return false;
 }
 
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F');
+}
+
 /* RFC 3461 4: "!" to "~" without "+" and "=", and "+" with two hexadecimal digits in capitals. */
 static bool is_xtext(struct slice s, bool allow_utf8)
 {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (c == '+') {
-            static const char hex[] = "0123456789ABCDEF";
-            if (s.n - i < 3 || !memchr(hex, s.p[i + 1], 16) || !memchr(hex, s.p[i + 2], 16))
+            if (s.n - i < 3 || !is_hex(s.p[i + 1]) || !is_hex(s.p[i + 2]))
                 return false;
             i += 2;
         } else if (c <= ' ' || c == '=' || c == 0x7f || (c > 0x7f && !allow_utf8)) {
@@ -78,7 +82,7 @@ static bool is_xtext(struct slice s, bool allow_utf8)
     return true;
 }
 
-/* ---- Parameters of MAIL and RCPT -------------------------------------------------------------- */
+/* ---- Parameters of MAIL and RCPT ----------------------------------------------------- */
 
 typedef bool param_fn(struct parse *p, struct slice value);
 
@@ -172,7 +176,8 @@ static bool on_orcpt(struct parse *p, struct slice value)
     }
     bool is_utf8_type = slice_eq_nocase(type, SLICE_LIT("utf-8"));
     if (!is_good || !is_xtext(slice_skip(value, type.n + 1), is_utf8_type))
-        return fail(p, 501, "5.5.4", "ORCPT takes a type and an address in xtext, as rfc822;a@b.example");
+        return fail(
+            p, 501, "5.5.4", "ORCPT takes a type and an address in xtext, as rfc822;a@b.example");
     p->cmd.rcpt.orcpt = value;
     return true;
 }
@@ -222,7 +227,8 @@ static bool parse_param(struct parse *p, const struct param *rows, size_t n, str
         if (!slice_eq_nocase(keyword, slice_str(rows[i].keyword)))
             continue;
         if (!(p->caps & (uint32_t)rows[i].cap))
-            return fail(p, 555, "5.5.4", "A parameter belongs to an extension that was not offered");
+            return fail(
+                p, 555, "5.5.4", "A parameter belongs to an extension that was not offered");
         if (p->seen & 1U << i)
             return fail(p, 501, "5.5.4", "A parameter was given twice");
         if (rows[i].takes_value && value.n == 0)
@@ -254,7 +260,8 @@ static bool take_prefix(struct parse *p, struct slice prefix)
     return true;
 }
 
-static bool take_path(struct parse *p, unsigned flags, const char *status, struct smtp_path *ret_path)
+static bool take_path(
+    struct parse *p, unsigned flags, const char *status, struct smtp_path *ret_path)
 {
     flags |= SMTP_ADDRESS_ALLOW_LOCAL | SMTP_ADDRESS_ALLOW_BARE | SMTP_ADDRESS_ALLOW_UTF8;
     const char *why;
@@ -267,7 +274,7 @@ static bool take_path(struct parse *p, unsigned flags, const char *status, struc
     return true;
 }
 
-/* ---- Commands --------------------------------------------------------------------------------- */
+/* ---- Commands ------------------------------------------------------------------------ */
 
 static bool on_mail(struct parse *p)
 {

@@ -1,6 +1,7 @@
 /*
  * One command line of a client, taken apart (RFC 5321 4.1.1, RFC 4954, 3030, 3207, 3461, 6531).
- * The result's slices point into the line. It keeps no state: order is the server machine's business.
+ * The result's slices point into the line. It keeps no state: order is the server machine's
+ * business.
  */
 #ifndef SUBMITD_SMTP_COMMAND_H
 #define SUBMITD_SMTP_COMMAND_H
@@ -10,8 +11,10 @@
 #include <stdint.h>
 
 #define SMTP_VERBS(X)                                                                              \
-    X(EHLO) X(HELO) X(MAIL) X(RCPT) X(DATA) X(BDAT) X(RSET) X(NOOP) X(VRFY) X(EXPN) X(HELP)        \
-    X(QUIT) X(STARTTLS) X(AUTH)
+    X(EHLO)                                                                                        \
+    X(HELO)                                                                                        \
+    X(MAIL) X(RCPT) X(DATA) X(BDAT) X(RSET) X(NOOP) X(VRFY) X(EXPN) X(HELP) X(QUIT) X(STARTTLS)    \
+        X(AUTH)
 
 enum smtp_verb {
 #define X(name) SMTP_VERB_##name,
@@ -42,7 +45,7 @@ struct smtp_rcpt {
 
 struct smtp_command {
     enum smtp_verb verb;
-    struct slice arg; /* what follows the verb, trimmed: EHLO's name, AUTH's mechanism, ... */
+    struct slice arg;     /* what follows the verb, trimmed: EHLO's name, AUTH's mechanism, ... */
     struct slice initial; /* AUTH: the initial response, "=" included; empty: none was sent */
     struct smtp_mail mail;
     struct smtp_rcpt rcpt;
@@ -58,10 +61,10 @@ struct smtp_syntax_error {
 };
 
 /*
- * `line` is without its line end. `caps` are the SMTP_CAP_ bits announced to this client: a parameter
- * of an extension that was not announced is 555 5.5.4. *ret_error is set only on failure.
- * For the machine to check, which knows what came before: verbs of extensions that were not announced
- * (STARTTLS, AUTH, BDAT), and to.is_utf8 of RCPT when MAIL had no SMTPUTF8 (553 5.6.7).
+ * `line` is without its line end. `caps` are the SMTP_CAP_ bits announced to this client: a
+ * parameter of an extension that was not announced is 555 5.5.4. *ret_error is set only on failure.
+ * For the machine to check, which knows what came before: verbs of extensions that were not
+ * announced (STARTTLS, AUTH, BDAT), and to.is_utf8 of RCPT when MAIL had no SMTPUTF8 (553 5.6.7).
  */
 bool smtp_command_parse(struct slice line, uint32_t caps, struct smtp_command *ret_command,
     struct smtp_syntax_error *ret_error);

@@ -1,16 +1,12 @@
 #include "smtp/header.h"
 #include "smtp/address.h"
+#include "smtp/header_from.h"
 
 #include <assert.h>
 
-enum {
-    FOLD_COLUMN = 78,    /* RFC 5322 2.1.1 */
-    TOKEN_MAX = 255,     /* octets of one name or id that we write; a domain at most */
-    DISPLAY_MAX = 800,   /* octets of a display name that is kept, well below SMTP_HEADER_LINE_MAX */
-    REPLY_TO_MAX = 8192, /* octets of an old From that is kept as it is */
-};
+enum { REPLY_TO_MAX = 8192 }; /* octets of an old From that is kept as it is */
 
-/* ---- Fields ----------------------------------------------------------------------------------- */
+/* ---- Fields -------------------------------------------------------------------------- */
 
 #define FIELDS(X)                                                                                  \
     X(RECEIVED, "Received")                                                                        \
@@ -27,12 +23,12 @@ enum field_kind {
 #define X(name, text) FIELD_##name,
     FIELDS(X)
 #undef X
-    FIELD_OTHER, /* also a line that is no field */
+        FIELD_OTHER, /* also a line that is no field */
 };
 enum { FIELD_COUNT = FIELD_OTHER + 1 };
 
-static const char *const field_names[] = {
-#define X(name, text) [FIELD_##name] = text,
+static const struct slice field_names[] = {
+#define X(name, text) [FIELD_##name] = { .p = (text), .n = sizeof(text) - 1 },
     FIELDS(X)
 #undef X
 };
@@ -93,64 +89,14 @@ static struct field take_field(struct slice *rest)
     struct slice name = field_name(f.whole, &value_at);
     f.value = slice_skip(f.whole, value_at);
     for (size_t i = 0; name.n > 0 && i < ARRAY_LEN(field_names); i++) {
-        if (slice_eq_nocase(name, slice_str(field_names[i])))
+        if (slice_eq_nocase(name, field_names[i]))
             f.kind = (enum field_kind)i;
     }
     *rest = slice_skip(*rest, n);
     return f;
 }
 
-/* ---- Writing lines ---------------------------------------------------------------------------- */
-
-/* One field being written, folded where it gets long. */
-struct folder {
-    struct buf *out;
-    size_t column;
-};
-
-static struct folder fold_open(struct buf *out, const char *name)
-{
-    buf_add_str(out, name);
-    return (struct folder){ .out = out, .column = strlen(name) };
-}
-
-/*
- * Line ends and control bytes cannot get into what we write, whoever made the parameters. A name from
- * EHLO may be any word: as a token it keeps nothing that has a meaning in a header.
- */
-static char clean(char c, bool is_token)
-{
-    bool is_alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    bool is_fit = is_alnum || (c != '\0' && strchr(".-_:[]", c));
-    bool is_control = (unsigned char)c < ' ' || c == 0x7f;
-    return is_control || (is_token && !is_fit) ? '?' : c;
-}
-
-/* One piece that must stay together. */
-static void fold_add(struct folder *w, const char *before, struct slice s, const char *after,
-    bool is_token)
-{
-    size_t n = strlen(before) + s.n + strlen(after);
-    bool is_over = w->column + 1 + n > FOLD_COLUMN;
-    buf_add_str(w->out, is_over ? "\r\n " : " ");
-    w->column = (is_over ? 0 : w->column) + 1 + n;
-    buf_add_str(w->out, before);
-    for (size_t i = 0; i < s.n; i++)
-        buf_add_char(w->out, clean(s.p[i], is_token));
-    buf_add_str(w->out, after);
-}
-
-static void fold_token(struct folder *w, const char *before, struct slice s, const char *after)
-{
-    if (s.n > TOKEN_MAX)
-        s.n = TOKEN_MAX;
-    fold_add(w, before, s.n > 0 ? s : SLICE_LIT("unknown"), after, true);
-}
-
-static void fold_close(struct folder *w)
-{
-    buf_add_str(w->out, "\r\n");
-}
+/* ---- Lines of ours ------------------------------------------------------------------- */
 
 static bool is_leap(int64_t year)
 {
@@ -159,7 +105,7 @@ static bool is_leap(int64_t year)
 
 bool smtp_date_add(struct buf *out, int64_t now)
 {
-    /* In English whatever the locale; out of the years that RFC 5322 can write, the nearest second. */
+    /* In English whatever the locale. Years that RFC 5322 cannot write become the nearest one. */
     static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
     static const struct {
         char name[4];
@@ -188,21 +134,22 @@ bool smtp_date_add(struct buf *out, int64_t now)
 /* RFC 5321 4.4: from, by, with, id, for, date. */
 static void add_received(const struct smtp_header_params *p, struct buf *out)
 {
-    struct folder w = fold_open(out, "Received: from");
-    fold_token(&w, "", p->helo, "");
-    fold_token(&w, "([", p->client_ip, "])");
-    fold_token(&w, "by ", p->hostname, "");
-    fold_token(&w, "with ", p->with, "");
+    struct smtp_header_line line = smtp_header_line_open(out, "Received: from");
+    smtp_header_line_add_token(&line, "", p->helo, "");
+    smtp_header_line_add_token(&line, "([", p->client_ip, "])");
+    smtp_header_line_add_token(&line, "by ", p->hostname, "");
+    smtp_header_line_add_token(&line, "with ", p->with, "");
     bool has_for = p->recipient.n > 0 && p->recipient.n <= SMTP_PATH_MAX;
-    fold_token(&w, "id ", p->id, has_for ? "" : ";");
+    smtp_header_line_add_token(&line, "id ", p->id, has_for ? "" : ";");
     if (has_for)
-        fold_add(&w, "for <", p->recipient, ">;", false);
+        smtp_header_line_add(&line, "for <", p->recipient, ">;");
     struct buf date;
     buf_init(&date, 64);
     smtp_date_add(&date, p->now);
-    fold_add(&w, "", buf_slice(&date), "", false);
+    smtp_header_line_add(&line, "", buf_slice(&date), "");
+    out->failed = out->failed || date.failed;
     buf_fini(&date);
-    fold_close(&w);
+    smtp_header_line_close(&line);
 }
 
 static void add_date(const struct smtp_header_params *p, struct buf *out)
@@ -214,171 +161,16 @@ static void add_date(const struct smtp_header_params *p, struct buf *out)
 
 static void add_message_id(const struct smtp_header_params *p, struct buf *out)
 {
-    struct folder w = fold_open(out, "Message-ID:");
+    struct smtp_header_line line = smtp_header_line_open(out, "Message-ID:");
     struct buf id;
-    buf_init(&id, 2 * TOKEN_MAX + 1);
-    for (size_t i = 0; i < p->id.n && i < TOKEN_MAX; i++)
-        buf_add_char(&id, clean(p->id.p[i], true));
+    buf_init(&id, 2 * SMTP_HEADER_TOKEN_MAX + 1);
+    smtp_header_add_token(&id, p->id);
     buf_add_char(&id, '@');
-    for (size_t i = 0; i < p->hostname.n && i < TOKEN_MAX; i++)
-        buf_add_char(&id, clean(p->hostname.p[i], true));
-    fold_add(&w, "<", buf_slice(&id), ">", false);
+    smtp_header_add_token(&id, p->hostname);
+    smtp_header_line_add(&line, "<", buf_slice(&id), ">");
+    out->failed = out->failed || id.failed;
     buf_fini(&id);
-    fold_close(&w);
-}
-
-/* ---- The old From ----------------------------------------------------------------------------- */
-
-enum token_kind { TOKEN_END, TOKEN_ATOM, TOKEN_QUOTED, TOKEN_COMMENT, TOKEN_ANGLE, TOKEN_BAD };
-
-struct token {
-    enum token_kind kind;
-    struct slice text; /* without parentheses and angle brackets, with quotation marks */
-};
-
-/* Bytes of an atom, and those that addresses and sloppy display names have besides. */
-static bool is_word_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~.@", c));
-}
-
-/* Up to the closing byte; a backslash hides the next one. 0: it is never closed. */
-static size_t enclosed_length(struct slice s, char opens, char closes)
-{
-    size_t depth = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '\\' && opens != '<')
-            i++;
-        else if (s.p[i] == closes && i > 0 && --depth == 0)
-            return i + 1;
-        else if (s.p[i] == opens)
-            depth++;
-    }
-    return 0;
-}
-
-/* Takes the next token of an address field (RFC 5322 3.2) off *rest. */
-static struct token take_token(struct slice *rest)
-{
-    *rest = slice_trim(*rest);
-    if (rest->n == 0)
-        return (struct token){ .kind = TOKEN_END };
-    static const struct {
-        char opens, closes;
-        enum token_kind kind;
-        size_t strip;
-    } pairs[] = {
-        { '"', '"', TOKEN_QUOTED, 0 },
-        { '(', ')', TOKEN_COMMENT, 1 },
-        { '<', '>', TOKEN_ANGLE, 1 },
-    };
-    struct token t = { .kind = TOKEN_BAD, .text = slice_of(rest->p, 1) };
-    size_t n = 0, strip = 0;
-    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
-        if (rest->p[0] != pairs[i].opens)
-            continue;
-        n = enclosed_length(*rest, pairs[i].opens, pairs[i].closes);
-        t.kind = n > 0 ? pairs[i].kind : TOKEN_BAD;
-        strip = n > 0 ? pairs[i].strip : 0;
-    }
-    if (t.kind == TOKEN_BAD) {
-        while (n < rest->n && is_word_char(rest->p[n]))
-            n++;
-        t.kind = n > 0 ? TOKEN_ATOM : TOKEN_BAD;
-        n = n > 0 ? n : 1;
-    }
-    t.text = slice_of(rest->p + strip, n - 2 * strip);
-    *rest = slice_skip(*rest, n);
-    return t;
-}
-
-/* A From that holds one mailbox and nothing that we do not understand. */
-struct mailbox {
-    struct slice address;
-    struct slice display; /* words and quoted strings; empty: none that can be kept */
-    struct slice comment; /* "root@host (Cron Daemon)", when there is no display name */
-};
-
-static bool is_printable(struct slice s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        bool is_fold = c == '\r' || c == '\n' || c == '\t';
-        if (!is_fold && (c < ' ' || c > '~'))
-            return false;
-    }
-    return true;
-}
-
-/* False: several mailboxes, a group, or anything else. */
-static bool parse_mailbox(struct slice value, struct mailbox *ret_mailbox)
-{
-    struct mailbox m = { .address = SLICE_NONE };
-    struct slice rest = value, word = SLICE_NONE;
-    const char *display_end = NULL;
-    bool has_angle = false, is_bad = false, has_at = false;
-    unsigned words = 0;
-    for (struct token t = take_token(&rest); t.kind != TOKEN_END; t = take_token(&rest)) {
-        bool is_word = t.kind == TOKEN_ATOM || t.kind == TOKEN_QUOTED;
-        if (is_word && has_angle)
-            return false;
-        if (is_word) {
-            words++;
-            word = words == 1 ? t.text : word;
-            has_at = has_at || (t.kind == TOKEN_ATOM && memchr(t.text.p, '@', t.text.n));
-            display_end = t.text.p + t.text.n;
-        } else if (t.kind == TOKEN_ANGLE) {
-            if (has_angle)
-                return false;
-            has_angle = true;
-            m.address = slice_trim(t.text);
-        } else if (t.kind == TOKEN_COMMENT) {
-            m.comment = t.text;
-        } else if ((unsigned char)t.text.p[0] < 0x80) {
-            return false; /* the comma of a list, the colon of a group */
-        } else {
-            is_bad = true; /* unencoded characters in the name: the address is still clear */
-        }
-    }
-    if (!has_angle && words == 1 && !is_bad)
-        m.address = word;
-    else if (has_angle && words > 0 && !is_bad && !has_at)
-        m.display = slice_of(word.p, (size_t)(display_end - word.p));
-    if (!is_printable(m.display) || m.display.n > DISPLAY_MAX)
-        m.display = SLICE_NONE;
-    *ret_mailbox = m;
-    return m.address.n > 0;
-}
-
-/* A quoted string may be folded inside; the line ends go, the blanks behind them stay. */
-static void fold_display(struct folder *w, struct slice display)
-{
-    struct slice rest = display;
-    for (struct token t = take_token(&rest); t.kind != TOKEN_END; t = take_token(&rest)) {
-        if (t.kind == TOKEN_COMMENT)
-            continue;
-        struct buf word;
-        buf_init(&word, DISPLAY_MAX);
-        for (size_t i = 0; i < t.text.n; i++) {
-            if (t.text.p[i] != '\r' && t.text.p[i] != '\n')
-                buf_add_char(&word, t.text.p[i] == '\t' ? ' ' : t.text.p[i]);
-        }
-        fold_add(w, "", buf_slice(&word), "", false);
-        buf_fini(&word);
-    }
-}
-
-/* The name in "root@host (Cron Daemon)" as a quoted string, where no byte of it needs care. */
-static void fold_comment(struct folder *w, struct slice comment)
-{
-    bool is_plain = comment.n > 0 && comment.n <= DISPLAY_MAX;
-    for (size_t i = 0; is_plain && i < comment.n; i++) {
-        char c = comment.p[i];
-        is_plain = c >= ' ' && c <= '~' && !strchr("()\"\\?", c);
-    }
-    if (is_plain)
-        fold_add(w, "\"", comment, "\"", false);
+    smtp_header_line_close(&line);
 }
 
 static size_t longest_line(struct slice s)
@@ -392,14 +184,14 @@ static size_t longest_line(struct slice s)
     return longest;
 }
 
-/* ---- Putting the header together -------------------------------------------------------------- */
+/* ---- Putting the header together ----------------------------------------------------- */
 
 /* What is there, and what to do about it. */
 struct plan {
     unsigned counts[FIELD_COUNT];
     struct slice from; /* the value of the first From */
-    struct mailbox mailbox;
-    bool is_single;     /* `mailbox` is valid */
+    struct smtp_from old;
+    bool is_single;     /* `old` is valid */
     bool replaces_from; /* there is a From, and it is not the forced sender's */
 };
 
@@ -412,9 +204,9 @@ static struct plan make_plan(const struct smtp_header_params *p, struct slice he
             plan.from = field.value;
         plan.counts[field.kind]++;
     }
-    plan.is_single = parse_mailbox(plan.from, &plan.mailbox);
+    plan.is_single = smtp_from_parse(plan.from, &plan.old);
     bool is_forced = plan.counts[FIELD_FROM] == 1 && plan.is_single &&
-                     slice_eq_nocase(plan.mailbox.address, p->force_sender);
+                     slice_eq_nocase(plan.old.address, p->force_sender);
     plan.replaces_from = p->force_sender.n > 0 && plan.counts[FIELD_FROM] > 0 && !is_forced;
     return plan;
 }
@@ -422,34 +214,32 @@ static struct plan make_plan(const struct smtp_header_params *p, struct slice he
 /* The forced sender under the old one's name. */
 static void add_from(struct smtp_header_filter *f, const struct plan *plan, struct buf *out)
 {
-    struct folder w = fold_open(out, "From:");
-    if (plan->is_single && plan->mailbox.display.n > 0)
-        fold_display(&w, plan->mailbox.display);
-    else if (plan->is_single)
-        fold_comment(&w, plan->mailbox.comment);
-    fold_add(&w, "<", f->params.force_sender, ">", false);
-    fold_close(&w);
+    struct smtp_header_line line = smtp_header_line_open(out, "From:");
+    if (plan->is_single)
+        smtp_from_add_name(&plan->old, &line);
+    smtp_header_line_add(&line, "<", f->params.force_sender, ">");
+    smtp_header_line_close(&line);
     f->repairs |= SMTP_REPAIR_FROM;
 }
 
-/* Answers go to the old From: as it was where that is an address, else they go to the forced sender. */
+/* Answers go to the old From: as it was where that is an address, else they go to the forced
+ * sender. */
 static void add_reply_to(struct smtp_header_filter *f, const struct plan *plan, struct buf *out)
 {
     static const char name[] = "Reply-To:";
     struct slice from = plan->from;
-    bool is_same = plan->is_single &&
-                   slice_eq_nocase(plan->mailbox.address, f->params.force_sender);
+    bool is_same = plan->is_single && slice_eq_nocase(plan->old.address, f->params.force_sender);
     if (plan->counts[FIELD_REPLY_TO] > 0 || is_same || from.n == 0 || !memchr(from.p, '@', from.n))
         return;
-    bool is_short = from.n <= REPLY_TO_MAX &&
-                    longest_line(from) + sizeof name - 1 <= SMTP_HEADER_LINE_MAX;
+    bool is_short =
+        from.n <= REPLY_TO_MAX && longest_line(from) + sizeof name - 1 <= SMTP_HEADER_LINE_MAX;
     if (is_short) {
         buf_add_str(out, name);
         buf_add_slice(out, from);
-    } else if (plan->is_single && smtp_mailbox_is_valid(plan->mailbox.address)) {
-        struct folder w = fold_open(out, name);
-        fold_add(&w, "<", plan->mailbox.address, ">", false);
-        fold_close(&w);
+    } else if (plan->is_single && smtp_mailbox_is_valid(plan->old.address)) {
+        struct smtp_header_line line = smtp_header_line_open(out, name);
+        smtp_header_line_add(&line, "<", plan->old.address, ">");
+        smtp_header_line_close(&line);
     } else {
         return;
     }
@@ -503,8 +293,8 @@ static void pass_field(struct smtp_header_filter *f, const struct plan *plan,
 }
 
 /* RFC 5322 3.6: trace fields stay together, so what is missing goes behind them. */
-static enum smtp_header_verdict pass_header(struct smtp_header_filter *f, struct slice header,
-    struct buf *out)
+static enum smtp_header_verdict pass_header(
+    struct smtp_header_filter *f, struct slice header, struct buf *out)
 {
     struct plan plan = make_plan(&f->params, header);
     if (plan.counts[FIELD_RECEIVED] >= SMTP_HOPS_MAX)
@@ -526,7 +316,7 @@ static enum smtp_header_verdict pass_header(struct smtp_header_filter *f, struct
     return SMTP_HEADER_OK;
 }
 
-/* ---- Finding the end -------------------------------------------------------------------------- */
+/* ---- Finding the end ----------------------------------------------------------------- */
 
 enum scan {
     SCAN_MORE,      /* the header goes on */
@@ -574,8 +364,8 @@ static enum scan scan_held(struct smtp_header_filter *f)
 }
 
 /* The header is `held` from `front` up to `end`; what follows in `held` is body. */
-static enum smtp_header_verdict leave_header(struct smtp_header_filter *f, size_t end,
-    struct buf *out)
+static enum smtp_header_verdict leave_header(
+    struct smtp_header_filter *f, size_t end, struct buf *out)
 {
     struct slice held = buf_slice(&f->held);
     struct slice body = slice_skip(held, end);
@@ -599,8 +389,8 @@ static enum smtp_header_verdict leave_without_header(struct smtp_header_filter *
     return SMTP_HEADER_OK;
 }
 
-static enum smtp_header_verdict leave(struct smtp_header_filter *f, enum scan found,
-    struct buf *out)
+static enum smtp_header_verdict leave(
+    struct smtp_header_filter *f, enum scan found, struct buf *out)
 {
     return found == SCAN_END ? leave_header(f, f->scanned, out) : leave_without_header(f, out);
 }
@@ -617,8 +407,8 @@ void smtp_header_filter_fini(struct smtp_header_filter *f)
 }
 
 /*
- * No end within the limit: where a line was seen that is no field, the text began there and lacks the
- * empty line before it.
+ * No end within the limit: where a line was seen that is no field, the text began there and lacks
+ * the empty line before it.
  */
 static enum smtp_header_verdict on_full(struct smtp_header_filter *f, struct buf *out)
 {
@@ -629,8 +419,8 @@ static enum smtp_header_verdict on_full(struct smtp_header_filter *f, struct buf
     return f->verdict;
 }
 
-enum smtp_header_verdict smtp_header_filter_feed(struct smtp_header_filter *f, struct slice text,
-    struct buf *out)
+enum smtp_header_verdict smtp_header_filter_feed(
+    struct smtp_header_filter *f, struct slice text, struct buf *out)
 {
     if (f->verdict != SMTP_HEADER_OK)
         return f->verdict;

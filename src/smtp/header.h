@@ -1,14 +1,14 @@
 /*
  * The repairs that a submission server makes to a message's header (RFC 5321 4.4, RFC 6409 8): one
- * Received line, Date and Message-ID when missing, Bcc removed, and for force_sender a new From with the
- * old one kept as Reply-To. Everything else, the body above all, passes byte for byte.
- * A filter over canonical text: the header is held (bounded) until its end, the body streams through.
+ * Received line, Date and Message-ID when missing, Bcc removed, and for force_sender a new From
+ * with the old one kept as Reply-To. Everything else, the body above all, passes byte for byte. A
+ * filter over canonical text: the header is held (bounded) until its end, the body streams through.
  * It takes time, names and the message id as arguments and reads no clock.
  *
- * Text whose first line is no header field has no header at all: our lines and an empty one are put before
- * it, and all of it is body. (An mbox "From " line with a field behind it is dropped: it is no part of the
- * message, and would turn the header into body at the next server.) A line further down that is no
- * field stays where it is, and the header goes on behind it.
+ * Text whose first line is no header field has no header at all: our lines and an empty one are put
+ * before it, and all of it is body. (An mbox "From " line with a field behind it is dropped: it is
+ * no part of the message, and would turn the header into body at the next server.) A line further
+ * down that is no field stays where it is, and the header goes on behind it.
  */
 #ifndef SUBMITD_SMTP_HEADER_H
 #define SUBMITD_SMTP_HEADER_H
@@ -18,10 +18,12 @@
 #include <stdint.h>
 
 enum {
-    SMTP_HEADER_MAX = 512 * 1024, /* octets; Exchange's MaxHeaderSize is 256 KB, so it is the one to say no */
+    SMTP_HEADER_MAX =
+        512 * 1024, /* octets; Exchange's MaxHeaderSize is 256 KB, so it is the one to say no */
     SMTP_HEADER_ADDED_MAX = 16 * 1024, /* octets that the filter adds at most */
-    SMTP_HOPS_MAX = 30,           /* Received lines, RFC 5321 6.3; Exchange's MaxHopCount */
-    SMTP_HEADER_LINE_MAX = 998,   /* octets without CRLF, RFC 5322 2.1.1: what we write ourselves keeps to it */
+    SMTP_HOPS_MAX = 30,                /* Received lines, RFC 5321 6.3; Exchange's MaxHopCount */
+    SMTP_HEADER_LINE_MAX =
+        998, /* octets without CRLF, RFC 5322 2.1.1: what we write ourselves keeps to it */
 };
 
 /* What the new lines are made of. The slices must stay valid as long as the filter. */
@@ -53,9 +55,9 @@ enum smtp_header_repair {
 
 struct smtp_header_filter {
     struct smtp_header_params params;
-    struct buf held;   /* the header until its end was seen */
+    struct buf held; /* the header until its end was seen */
     bool in_body;
-    unsigned repairs;  /* SMTP_REPAIR_... bits, final once in_body */
+    unsigned repairs; /* SMTP_REPAIR_... bits, final once in_body */
     enum smtp_header_verdict verdict;
     /* Offsets into `held`: */
     size_t front;    /* the first field; above 0 behind an mbox line */
@@ -67,12 +69,12 @@ struct smtp_header_filter {
 void smtp_header_filter_init(struct smtp_header_filter *f, const struct smtp_header_params *params);
 void smtp_header_filter_fini(struct smtp_header_filter *f);
 /*
- * Appends what may pass on to `out`, which has room for SMTP_HEADER_MAX + SMTP_HEADER_ADDED_MAX octets and
- * for `text`; out->failed tells when it had not. After another verdict than OK the filter takes nothing
- * more.
+ * Appends what may pass on to `out`, which has room for SMTP_HEADER_MAX + SMTP_HEADER_ADDED_MAX
+ * octets and for `text`; out->failed tells when it had not. After another verdict than OK the
+ * filter takes nothing more.
  */
-enum smtp_header_verdict smtp_header_filter_feed(struct smtp_header_filter *f, struct slice text,
-    struct buf *out);
+enum smtp_header_verdict smtp_header_filter_feed(
+    struct smtp_header_filter *f, struct slice text, struct buf *out);
 /* The message is complete; a message that is all header gets its repairs here. */
 enum smtp_header_verdict smtp_header_filter_end(struct smtp_header_filter *f, struct buf *out);
 

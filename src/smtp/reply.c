@@ -59,7 +59,8 @@ struct slice smtp_reply_status(const struct smtp_reply *r)
     size_t n = 0;
     for (unsigned part = 0; part < 3; part++) {
         size_t len = digits(slice_skip(text, n));
-        bool is_wrong = len == 0 || (part == 0 && (len != 1 || text.p[0] != '0' + (char)(r->code / 100)));
+        bool is_wrong =
+            len == 0 || (part == 0 && (len != 1 || text.p[0] != '0' + (char)(r->code / 100)));
         n += len;
         if (is_wrong || (part < 2 && (n == text.n || text.p[n++] != '.')))
             return SLICE_NONE;
@@ -113,13 +114,13 @@ bool smtp_reply_add_wire(const struct smtp_reply *r, struct buf *out)
         struct slice line = take_line(&rest);
         is_last = !end;
         /* RFC 5321 4.2: the blank is there also when no text follows. */
-        fits = fits && buf_addf(out, "%u%c", r->code, is_last ? ' ' : '-') && add_clean(out, line) &&
-               buf_add_str(out, "\r\n");
+        fits = fits && buf_addf(out, "%u%c", r->code, is_last ? ' ' : '-') &&
+               add_clean(out, line) && buf_add_str(out, "\r\n");
     } while (!is_last);
     return fits;
 }
 
-/* ---- Parser ----------------------------------------------------------------------------------- */
+/* ---- Parser -------------------------------------------------------------------------- */
 
 void smtp_reply_parser_init(struct smtp_reply_parser *p)
 {
@@ -134,8 +135,8 @@ void smtp_reply_parser_fini(struct smtp_reply_parser *p)
     smtp_reply_fini(&p->reply);
 }
 
-static enum smtp_reply_feed bad_line(struct smtp_reply_parser *p, struct err *e, const char *why,
-    struct slice line)
+static enum smtp_reply_feed bad_line(
+    struct smtp_reply_parser *p, struct err *e, const char *why, struct slice line)
 {
     struct buf shown;
     buf_init(&shown, ERR_TEXT_MAX);
@@ -165,8 +166,8 @@ static unsigned line_code(struct slice line)
 }
 
 /* One line, complete and without its end. */
-static enum smtp_reply_feed take_reply_line(struct smtp_reply_parser *p, struct slice line,
-    struct err *e)
+static enum smtp_reply_feed take_reply_line(
+    struct smtp_reply_parser *p, struct slice line, struct err *e)
 {
     unsigned code = line_code(line);
     char separator = line.n > 3 ? line.p[3] : ' '; /* RFC 5321 4.2: "250" alone may be sent */
@@ -183,8 +184,8 @@ static enum smtp_reply_feed take_reply_line(struct smtp_reply_parser *p, struct 
     return separator == '-' ? SMTP_REPLY_MORE : SMTP_REPLY_DONE;
 }
 
-enum smtp_reply_feed smtp_reply_parser_feed(struct smtp_reply_parser *p, struct slice *in,
-    struct err *e)
+enum smtp_reply_feed smtp_reply_parser_feed(
+    struct smtp_reply_parser *p, struct slice *in, struct err *e)
 {
     if (p->is_complete)
         smtp_reply_clear(&p->reply);

@@ -10,9 +10,10 @@
 #include "base/err.h"
 
 enum {
-    /* Octets. RFC 5321 4.5.3.1.5 says 512, Exchange's are longer, a challenge (334) has up to 12288. */
+    /* Octets. RFC 5321 4.5.3.1.5 says 512, Exchange's are longer, a challenge (334) has up to
+       12288. */
     SMTP_REPLY_LINE_MAX = 12288,
-    SMTP_REPLY_MAX = 16384,     /* octets of one whole multi-line reply */
+    SMTP_REPLY_MAX = 16384, /* octets of one whole multi-line reply */
 };
 
 struct smtp_reply {
@@ -38,8 +39,8 @@ bool smtp_reply_add_wire(const struct smtp_reply *r, struct buf *out);
 enum smtp_reply_feed { SMTP_REPLY_MORE, SMTP_REPLY_DONE, SMTP_REPLY_BAD };
 
 struct smtp_reply_parser {
-    struct buf line;          /* the line so far */
-    struct smtp_reply reply;  /* complete after SMTP_REPLY_DONE, valid until the next feed */
+    struct buf line;         /* the line so far */
+    struct smtp_reply reply; /* complete after SMTP_REPLY_DONE, valid until the next feed */
     bool is_complete;
 };
 
@@ -47,10 +48,11 @@ void smtp_reply_parser_init(struct smtp_reply_parser *p);
 void smtp_reply_parser_fini(struct smtp_reply_parser *p);
 /*
  * Takes bytes off the front of *in until one reply is complete, MORE when there is none yet.
- * A bare LF ends a line too; control bytes other than TAB become "?". BAD: not a reply, `e` shows the
- * offending line made printable; the connection is of no more use. After DONE the next call starts a new reply.
+ * A bare LF ends a line too; control bytes other than TAB become "?". BAD: not a reply, `e` shows
+ * the offending line made printable; the connection is of no more use. After DONE the next call
+ * starts a new reply.
  */
-enum smtp_reply_feed smtp_reply_parser_feed(struct smtp_reply_parser *p, struct slice *in,
-    struct err *e);
+enum smtp_reply_feed smtp_reply_parser_feed(
+    struct smtp_reply_parser *p, struct slice *in, struct err *e);
 
 #endif

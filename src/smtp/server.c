@@ -61,8 +61,7 @@ void server_forget_transaction(struct smtp_server *s)
     server_set_state(s, WANT_MAIL);
 }
 
-/* --- the end
- * -------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 void server_end(struct smtp_server *s, const struct refusal *farewell, const char *why)
 {
@@ -84,8 +83,7 @@ void smtp_server_shut_down(struct smtp_server *s, const char *status, const char
     s->ending.is_patient = true;
 }
 
-/* A message that is coming in gets its verdict first; TLS's first bytes must not meet plain text.
- */
+/* A message that is coming in gets its verdict; a TLS handshake must not meet plain text. */
 static bool must_not_interrupt(const struct smtp_server *s)
 {
     return s->state == WANT_BODY || s->state == WANT_OCTETS || s->state == WANT_TLS;
@@ -109,8 +107,7 @@ static enum progress close_session(struct smtp_server *s, struct smtp_event *ev,
     return HAVE_EVENT;
 }
 
-/* --- the clock
- * ------------------------------------------------------------------------------------ */
+/* ---- the clock ------------------------------------------------------------------------------- */
 
 static bool is_between_transactions(const struct smtp_server *s)
 {
@@ -145,15 +142,14 @@ static void end_idle_session(struct smtp_server *s)
         server_end(s, &idle, "idle timeout");
 }
 
-/* Also for a client that is never idle. True when the session is going to end. */
-static bool check_total_time(struct smtp_server *s)
+/* Checked first in each step: a client that is never idle must not outlive it. */
+static void check_total_time(struct smtp_server *s)
 {
     static const struct refusal too_long = { 421, "4.4.2", "session lasted too long, closing" };
     uint64_t total = s->params.total_timeout_ms;
     if (total == 0 || s->now_ms < s->born_ms + total || !is_between_transactions(s))
-        return false;
+        return;
     server_end(s, &too_long, "session lasted too long");
-    return true;
 }
 
 /* Only when there is nothing left to do: input that came late but came is welcome. */
@@ -167,8 +163,7 @@ static bool check_idle_time(struct smtp_server *s)
     return true;
 }
 
-/* --- the loop
- * ------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /* What the last event pointed to is no longer needed. */
 static void begin_step(struct smtp_server *s, size_t input, uint64_t now_ms)
@@ -256,8 +251,7 @@ enum smtp_server_status smtp_server_step(
     }
 }
 
-/* --- what the owner tells and asks
- * ---------------------------------------------------------------- */
+/* ---- what the owner tells and asks ----------------------------------------------------------- */
 
 void smtp_server_secured(struct smtp_server *s)
 {

@@ -55,8 +55,7 @@ void server_count_fault(struct smtp_server *s)
         server_end(s, &too_many, "too many errors");
 }
 
-/* --- lines that are no command
- * -------------------------------------------------------------------- */
+/* ---- lines that are no command --------------------------------------------------------------- */
 
 /*
  * A web page can make a browser post to any port, and the form's content would be taken for
@@ -90,14 +89,13 @@ static enum progress refuse_line(struct smtp_server *s)
     return GO_ON;
 }
 
-/* --- order
- * ---------------------------------------------------------------------------------------- */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 /* As long as answers are open, nobody knows whether this recipient is one too many. */
 static bool rcpt_must_wait(const struct smtp_server *s)
 {
     unsigned max = s->params.recipients_max;
-    return max > 0 && s->recipients + s->open.count > max;
+    return max > 0 && s->recipients + s->open.count >= max;
 }
 
 bool server_line_must_wait(const struct smtp_server *s)
@@ -143,8 +141,7 @@ static enum progress give_behind_reset(
     return HAVE_EVENT;
 }
 
-/* --- the commands, in the order of the table
- * ------------------------------------------------------ */
+/* ---- the commands, in the order of the table ------------------------------------------------- */
 
 static enum progress on_hello(struct smtp_server *s, struct smtp_event *ev)
 {
@@ -170,8 +167,7 @@ static const struct refusal *mail_refusal(const struct smtp_server *s)
         "client was not authenticated to send mail" };
     static const struct refusal too_big = { 552, "5.3.4", "message is larger than the limit" };
     const struct smtp_mail *mail = &s->command.mail;
-    /* RFC 5321 4.1.4 lets a server insist on EHLO. Exchange does, so programs that leave it out are
-     * gone. */
+    /* RFC 5321 4.1.4: a client must say EHLO first. Exchange insists on it, so we may, too. */
     if (s->state == WANT_HELLO)
         return &hello_first;
     if (s->state != WANT_MAIL)
@@ -342,8 +338,7 @@ static enum progress on_auth(struct smtp_server *s, struct smtp_event *ev)
     return HAVE_EVENT;
 }
 
-/* --- what the owner's answers mean
- * ---------------------------------------------------------------- */
+/* ---- what the owner's answers mean ----------------------------------------------------------- */
 
 static void auth_answered(struct smtp_server *s, unsigned code)
 {

@@ -23,8 +23,7 @@ bool server_is_early(struct smtp_server *s, struct slice in)
     return true;
 }
 
-/* --- lines
- * ---------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 void server_drop_line(struct smtp_server *s)
 {
@@ -139,8 +138,7 @@ enum progress server_take_auth_line(struct smtp_server *s, struct slice *in, str
     return HAVE_EVENT;
 }
 
-/* --- messages
- * ------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static void start_message(struct smtp_server *s)
 {
@@ -194,7 +192,6 @@ static enum progress give_body_end(struct smtp_server *s, struct smtp_event *ev,
         .text_size = s->text_size };
     /* RFC 2920 3.1: the end of a message may be followed at once by the next transaction. */
     s->is_alone = !server_may_pipeline(s);
-    buf_release_memory(&s->text);
     if (s->is_too_big) {
         server_refuse(s, &too_big);
         server_forget_transaction(s);

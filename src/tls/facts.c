@@ -69,8 +69,8 @@ void tls_date_text(int64_t when, char *text, size_t size)
 enum { ALT_NAME_MAX = 512 };
 
 /* Text of a DNS name or an address; empty for the other kinds. */
-static struct slice alt_name(gnutls_x509_crt_t leaf, unsigned i, char text[ALT_NAME_MAX],
-    bool *ret_is_last)
+static struct slice alt_name(
+    gnutls_x509_crt_t leaf, unsigned i, char text[ALT_NAME_MAX], bool *ret_is_last)
 {
     unsigned char raw[ALT_NAME_MAX];
     size_t size = sizeof raw;

@@ -46,8 +46,8 @@ static gnutls_datum_t datum_of(const struct buf *b)
     return (gnutls_datum_t){ .data = (unsigned char *)b->data + b->off, .size = (unsigned)b->len };
 }
 
-bool tls_identity_load(const char *cert_file, const char *key_file,
-    struct tls_identity **ret_identity, struct err *e)
+bool tls_identity_load(
+    const char *cert_file, const char *key_file, struct tls_identity **ret_identity, struct err *e)
 {
     struct tls_identity *id = new_identity();
     if (!id)
@@ -59,10 +59,10 @@ bool tls_identity_load(const char *cert_file, const char *key_file,
                 tls_read_file("key", key_file, &key, e);
     if (done) {
         gnutls_datum_t cert_bytes = datum_of(&cert), key_bytes = datum_of(&key);
-        int status = gnutls_certificate_set_x509_key_mem(id->cred, &cert_bytes, &key_bytes,
-            GNUTLS_X509_FMT_PEM);
-        done = status >= 0 || err_set(e, ERR_CONFIG, "certificate '%s' with key '%s': %s", cert_file,
-                                  key_file, gnutls_strerror(status));
+        int status = gnutls_certificate_set_x509_key_mem(
+            id->cred, &cert_bytes, &key_bytes, GNUTLS_X509_FMT_PEM);
+        done = status >= 0 || err_set(e, ERR_CONFIG, "certificate '%s' with key '%s': %s",
+                                  cert_file, key_file, gnutls_strerror(status));
     }
     buf_fini(&cert);
     buf_fini(&key);
@@ -73,7 +73,8 @@ bool tls_identity_load(const char *cert_file, const char *key_file,
     return done;
 }
 
-/* --- making a certificate -------------------------------------------------------------------------- */
+/* --- making a certificate
+ * -------------------------------------------------------------------------- */
 
 static bool add_name(gnutls_x509_crt_t cert, struct slice name)
 {
@@ -84,13 +85,13 @@ static bool add_name(gnutls_x509_crt_t cert, struct slice name)
     text[name.n] = '\0';
     unsigned char ip[16];
     if (inet_pton(AF_INET, text, ip) == 1)
-        return gnutls_x509_crt_set_subject_alt_name(cert, GNUTLS_SAN_IPADDRESS, ip, 4,
-                   GNUTLS_FSAN_APPEND) == 0;
+        return gnutls_x509_crt_set_subject_alt_name(
+                   cert, GNUTLS_SAN_IPADDRESS, ip, 4, GNUTLS_FSAN_APPEND) == 0;
     if (inet_pton(AF_INET6, text, ip) == 1)
-        return gnutls_x509_crt_set_subject_alt_name(cert, GNUTLS_SAN_IPADDRESS, ip, 16,
-                   GNUTLS_FSAN_APPEND) == 0;
-    return gnutls_x509_crt_set_subject_alt_name(cert, GNUTLS_SAN_DNSNAME, text, (unsigned)name.n,
-               GNUTLS_FSAN_APPEND) == 0;
+        return gnutls_x509_crt_set_subject_alt_name(
+                   cert, GNUTLS_SAN_IPADDRESS, ip, 16, GNUTLS_FSAN_APPEND) == 0;
+    return gnutls_x509_crt_set_subject_alt_name(
+               cert, GNUTLS_SAN_DNSNAME, text, (unsigned)name.n, GNUTLS_FSAN_APPEND) == 0;
 }
 
 /* The first name becomes the common name, all become alternative names. */
@@ -104,8 +105,8 @@ static bool set_names(gnutls_x509_crt_t cert, const char *names)
         struct slice name = slice_trim(comma ? slice_of(rest.p, (size_t)(comma - rest.p)) : rest);
         if (!add_name(cert, name))
             return false;
-        if (is_first && gnutls_x509_crt_set_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, name.p,
-                            (unsigned)name.n) != 0)
+        if (is_first && gnutls_x509_crt_set_dn_by_oid(
+                            cert, GNUTLS_OID_X520_COMMON_NAME, 0, name.p, (unsigned)name.n) != 0)
             return false;
         is_first = false;
         if (comma)
@@ -136,16 +137,16 @@ static bool set_extensions(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key)
            gnutls_x509_crt_set_serial(cert, serial, sizeof serial) == 0 &&
            gnutls_x509_crt_set_key(cert, key) == 0 &&
            gnutls_x509_crt_set_basic_constraints(cert, 1, 0) == 0 &&
-           gnutls_x509_crt_set_key_usage(cert,
-               GNUTLS_KEY_DIGITAL_SIGNATURE | GNUTLS_KEY_KEY_CERT_SIGN) == 0 &&
+           gnutls_x509_crt_set_key_usage(
+               cert, GNUTLS_KEY_DIGITAL_SIGNATURE | GNUTLS_KEY_KEY_CERT_SIGN) == 0 &&
            gnutls_x509_crt_set_key_purpose_oid(cert, GNUTLS_KP_TLS_WWW_SERVER, 0) == 0 &&
            gnutls_x509_crt_get_key_id(cert, 0, key_id, &key_id_size) == 0 &&
            gnutls_x509_crt_set_subject_key_id(cert, key_id, key_id_size) == 0 &&
            gnutls_x509_crt_set_authority_key_id(cert, key_id, key_id_size) == 0;
 }
 
-static bool sign_and_use(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key, struct tls_identity *id,
-    struct buf *ca_pem)
+static bool sign_and_use(
+    gnutls_x509_crt_t cert, gnutls_x509_privkey_t key, struct tls_identity *id, struct buf *ca_pem)
 {
     if (gnutls_x509_crt_sign2(cert, cert, key, GNUTLS_DIG_SHA256, 0) != 0 ||
         gnutls_certificate_set_x509_key(id->cred, &cert, 1, key) < 0)

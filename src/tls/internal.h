@@ -1,8 +1,7 @@
 /*
  * What the files of src/tls share: the structs behind tls.h and a few helpers around GnuTLS.
- * trust.c makes the policy, identity.c a server's certificate, verify.c decides about a peer, facts.c describes
- * it, tls.c runs the session.
- * Nothing of this is for another layer.
+ * trust.c makes the policy, identity.c a server's certificate, verify.c decides about a peer,
+ * facts.c describes it, tls.c runs the session. Nothing of this is for another layer.
  */
 #ifndef SUBMITD_TLS_INTERNAL_H
 #define SUBMITD_TLS_INTERNAL_H
@@ -18,11 +17,11 @@
 
 enum {
     TLS_RECORD_SIZE = 16384,
-    TLS_RECORD_EXTRA = 64,               /* header, nonce, tag, padding */
-    TLS_IN_MAX = 1024 * 1024,            /* encrypted input that the owner has not read yet */
+    TLS_RECORD_EXTRA = 64,    /* header, nonce, tag, padding */
+    TLS_IN_MAX = 1024 * 1024, /* encrypted input that the owner has not read yet */
     TLS_OUT_MAX = 272 * 1024 * 1024,
-    TLS_FILE_MAX = 16 * 1024 * 1024,     /* a PEM file */
-    TLS_KEEP_MEMORY = 4096,              /* an empty buffer larger than this is given back */
+    TLS_FILE_MAX = 16 * 1024 * 1024, /* a PEM file */
+    TLS_KEEP_MEMORY = 4096,          /* an empty buffer larger than this is given back */
     TLS_RENEGOTIATIONS_MAX = 3,
     TLS_CHAIN_MAX = 16,
 };
@@ -59,8 +58,8 @@ struct tls {
     bool has_put_failed; /* TLS_OUT_MAX or memory */
     bool said_bye;
     unsigned renegotiations;
-    struct err why;                      /* set by the verification, or when BROKEN */
-    gnutls_alert_description_t alert;    /* the one that fits `why` */
+    struct err why;                   /* set by the verification, or when BROKEN */
+    gnutls_alert_description_t alert; /* the one that fits `why` */
     struct tls_facts facts;
 };
 

@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* --- carrying bytes between GnuTLS and the two buffers --------------------------------------------- */
+/* --- carrying bytes between GnuTLS and the two buffers
+ * --------------------------------------------- */
 
 static ssize_t pull(gnutls_transport_ptr_t ptr, void *to, size_t size)
 {
@@ -44,10 +45,11 @@ static void give_back(struct buf *b)
         buf_release_memory(b);
 }
 
-/* --- making and freeing ---------------------------------------------------------------------------- */
+/* --- making and freeing
+ * ---------------------------------------------------------------------------- */
 
-static struct tls *new_session(unsigned flags, gnutls_certificate_credentials_t cred,
-    gnutls_priority_t priority)
+static struct tls *new_session(
+    unsigned flags, gnutls_certificate_credentials_t cred, gnutls_priority_t priority)
 {
     struct tls *t = calloc(1, sizeof *t);
     if (!t)
@@ -79,8 +81,8 @@ static char *without_dot(const char *name)
     return slice_dup(slice_of(name, n > 0 && name[n - 1] == '.' ? n - 1 : n));
 }
 
-bool tls_client_new(struct tls_trust *trust, const char *verify_name, struct tls **ret_tls,
-    struct err *e)
+bool tls_client_new(
+    struct tls_trust *trust, const char *verify_name, struct tls **ret_tls, struct err *e)
 {
     struct tls *t = new_session(GNUTLS_CLIENT, trust->cred, trust->priority);
     if (!t)
@@ -92,8 +94,8 @@ bool tls_client_new(struct tls_trust *trust, const char *verify_name, struct tls
         return err_set(e, ERR_MEMORY, "out of memory");
     }
     gnutls_session_set_verify_function(t->session, tls_verify_peer);
-    /* RFC 6066 3: literal addresses are not permitted in SNI. A name that GnuTLS cannot encode is not sent and
-     * then does not match the certificate either. */
+    /* RFC 6066 3: literal addresses are not permitted in SNI. A name that GnuTLS cannot encode is
+     * not sent and then does not match the certificate either. */
     if (!tls_is_address(t->verify_name))
         gnutls_server_name_set(t->session, GNUTLS_NAME_DNS, t->verify_name, strlen(t->verify_name));
     *ret_tls = t;
@@ -123,7 +125,8 @@ void tls_free(struct tls *t)
     free(t);
 }
 
-/* --- failures -------------------------------------------------------------------------------------- */
+/* --- failures
+ * -------------------------------------------------------------------------------------- */
 
 static const struct {
     int error;
@@ -165,7 +168,8 @@ static enum tls_status fail(struct tls *t, int error, struct err *e)
 {
     if (t->state != TLS_BROKEN) {
         t->state = TLS_BROKEN;
-        bool is_verdict = error == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR && t->why.kind != ERR_NONE;
+        bool is_verdict =
+            error == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR && t->why.kind != ERR_NONE;
         if (t->has_put_failed)
             err_set(&t->why, ERR_LIMIT, "too much is waiting to be sent");
         else if (!is_verdict)
@@ -181,7 +185,8 @@ static enum tls_status fail(struct tls *t, int error, struct err *e)
     return TLS_FAILED;
 }
 
-/* --- the session ------------------------------------------------------------------------------------ */
+/* --- the session
+ * ------------------------------------------------------------------------------------ */
 
 bool tls_put_input(struct tls *t, struct slice bytes)
 {
@@ -217,8 +222,8 @@ static bool decline_renegotiation(struct tls *t)
                GNUTLS_E_SUCCESS;
 }
 
-/* What to do about a result of gnutls_record_recv that is no data: DONE means go on reading. GnuTLS says AGAIN
- * behind a key update or a ticket, too, while more records wait. */
+/* What to do about a result of gnutls_record_recv that is no data: DONE means go on reading. GnuTLS
+ * says AGAIN behind a key update or a ticket, too, while more records wait. */
 static enum tls_status no_data(struct tls *t, ssize_t n, struct err *e)
 {
     if (n == GNUTLS_E_AGAIN)
@@ -301,12 +306,11 @@ bool tls_channel_binding(struct tls *t, struct buf *out)
 {
     static const char prefix[] = "tls-server-end-point:";
     gnutls_datum_t hash = { .data = NULL, .size = 0 };
-    if (t->state != TLS_SECURE ||
-        gnutls_session_channel_binding(t->session, GNUTLS_CB_TLS_SERVER_END_POINT, &hash) !=
-            GNUTLS_E_SUCCESS)
+    if (t->state != TLS_SECURE || gnutls_session_channel_binding(t->session,
+                                      GNUTLS_CB_TLS_SERVER_END_POINT, &hash) != GNUTLS_E_SUCCESS)
         return false;
-    bool fits = buf_reserve(out, sizeof prefix - 1 + hash.size) &&
-                buf_add_str(out, prefix) && buf_add(out, hash.data, hash.size);
+    bool fits = buf_reserve(out, sizeof prefix - 1 + hash.size) && buf_add_str(out, prefix) &&
+                buf_add(out, hash.data, hash.size);
     gnutls_free(hash.data);
     return fits;
 }

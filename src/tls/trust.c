@@ -9,7 +9,8 @@ static bool is_set(const char *s)
     return s && *s != '\0';
 }
 
-/* --- the values of the configuration ------------------------------------------------------------- */
+/* --- the values of the configuration -------------------------------------------------------------
+ */
 
 static bool parse_pin(const char *text, unsigned char ret_hash[TLS_SHA256_SIZE])
 {
@@ -18,8 +19,8 @@ static bool parse_pin(const char *text, unsigned char ret_hash[TLS_SHA256_SIZE])
         return false;
     struct buf hash;
     buf_init(&hash, TLS_SHA256_SIZE);
-    bool is_good = base64_decode(slice_str(text + sizeof prefix - 1), &hash) &&
-                   hash.len == TLS_SHA256_SIZE;
+    bool is_good =
+        base64_decode(slice_str(text + sizeof prefix - 1), &hash) && hash.len == TLS_SHA256_SIZE;
     if (is_good)
         memcpy(ret_hash, buf_slice(&hash).p, TLS_SHA256_SIZE);
     buf_fini(&hash);
@@ -41,7 +42,8 @@ bool tls_priority_is_valid(const char *priority)
     return true;
 }
 
-/* --- making it ----------------------------------------------------------------------------------- */
+/* --- making it -----------------------------------------------------------------------------------
+ */
 
 static bool load_ca_file(struct tls_trust *trust, const char *path, struct err *e)
 {
@@ -57,7 +59,8 @@ static bool load_ca_file(struct tls_trust *trust, const char *path, struct err *
         int n = gnutls_certificate_set_x509_trust_mem(trust->cred, &bytes, GNUTLS_X509_FMT_PEM);
         trust->ca_count = n > 0 ? n : 0;
         if (n == 0 || n == GNUTLS_E_NO_CERTIFICATE_FOUND)
-            done = err_set(e, ERR_CONFIG, "tls_ca_file '%s': it has no certificate in PEM form", path);
+            done =
+                err_set(e, ERR_CONFIG, "tls_ca_file '%s': it has no certificate in PEM form", path);
         else if (n < 0)
             done = err_set(e, ERR_CONFIG, "tls_ca_file '%s': %s", path, gnutls_strerror(n));
     }
@@ -68,17 +71,17 @@ static bool load_ca_file(struct tls_trust *trust, const char *path, struct err *
 static bool load_priority(struct tls_trust *trust, const char *text, struct err *e)
 {
     const char *at = NULL;
-    int status = gnutls_priority_init(&trust->priority,
-        is_set(text) ? text : TLS_DEFAULT_PRIORITY, &at);
+    int status =
+        gnutls_priority_init(&trust->priority, is_set(text) ? text : TLS_DEFAULT_PRIORITY, &at);
     if (status == GNUTLS_E_SUCCESS)
         return true;
     trust->priority = NULL;
-    return err_set(e, ERR_CONFIG, "tls_priority '%s': not understood from '%s' on", text,
-        at ? at : text);
+    return err_set(
+        e, ERR_CONFIG, "tls_priority '%s': not understood from '%s' on", text, at ? at : text);
 }
 
-static bool load_trust(struct tls_trust *trust, const struct tls_trust_params *params,
-    struct err *e)
+static bool load_trust(
+    struct tls_trust *trust, const struct tls_trust_params *params, struct err *e)
 {
     if (gnutls_certificate_allocate_credentials(&trust->cred) != GNUTLS_E_SUCCESS)
         return err_set(e, ERR_MEMORY, "out of memory");
@@ -101,8 +104,8 @@ static bool load_trust(struct tls_trust *trust, const struct tls_trust_params *p
     return true;
 }
 
-bool tls_trust_new(const struct tls_trust_params *params, struct tls_trust **ret_trust,
-    struct err *e)
+bool tls_trust_new(
+    const struct tls_trust_params *params, struct tls_trust **ret_trust, struct err *e)
 {
     struct tls_trust *trust = calloc(1, sizeof *trust);
     if (!trust)

@@ -50,7 +50,8 @@ static const char *shown(const char *name, char text[SHOWN_MAX + 4])
     return text;
 }
 
-/* --- one sentence per reason ----------------------------------------------------------------------- */
+/* --- one sentence per reason
+ * ----------------------------------------------------------------------- */
 
 static bool is_self_signed(const struct chain *chain)
 {
@@ -74,7 +75,8 @@ static bool refuse_unknown(struct tls *t, const struct chain *chain)
         shown(issuer, text), where);
 }
 
-/* The first certificate whose time is over, or has not come: the text says which if it is not the server's. */
+/* The first certificate whose time is over, or has not come: the text says which if it is not the
+ * server's. */
 static bool refuse_time(struct tls *t, const struct chain *chain, bool is_over)
 {
     time_t now = time(NULL);
@@ -94,7 +96,8 @@ static bool refuse_time(struct tls *t, const struct chain *chain, bool is_over)
             "the certificate of '%s' expired on %s: renew it on the server (today is %s here)",
             shown(subject, text), date, today);
     return refuse(t, GNUTLS_A_BAD_CERTIFICATE,
-        "the certificate of '%s' is not valid before %s, and today is %s here: check this machine's "
+        "the certificate of '%s' is not valid before %s, and today is %s here: check this "
+        "machine's "
         "clock",
         shown(subject, text), date, today);
 }
@@ -113,7 +116,8 @@ static bool refuse_weak(struct tls *t, const struct chain *chain)
 {
     (void)chain;
     return refuse(t, GNUTLS_A_INSUFFICIENT_SECURITY,
-        "the certificate, or one above it, uses a weak algorithm or key (SHA-1, MD5, RSA below 2048 "
+        "the certificate, or one above it, uses a weak algorithm or key (SHA-1, MD5, RSA below "
+        "2048 "
         "bits): renew it on the server");
 }
 
@@ -174,7 +178,8 @@ static bool refuse_status(struct tls *t, const struct chain *chain, unsigned sta
     return false;
 }
 
-/* --- the checks ------------------------------------------------------------------------------------ */
+/* --- the checks
+ * ------------------------------------------------------------------------------------ */
 
 static bool check_pin(struct tls *t, const struct chain *chain)
 {
@@ -182,7 +187,8 @@ static bool check_pin(struct tls *t, const struct chain *chain)
     if (tls_key_hash(chain->certs[0], hash) && memcmp(hash, t->trust->pin, sizeof hash) == 0)
         return true;
     return refuse(t, GNUTLS_A_CERTIFICATE_UNKNOWN,
-        "the server's key is not the one of tls_pin: it has the key %s; if the server got a new key "
+        "the server's key is not the one of tls_pin: it has the key %s; if the server got a new "
+        "key "
         "on purpose, put that into tls_pin",
         t->facts.pin);
 }
@@ -191,7 +197,8 @@ static bool check_chain(struct tls *t, const struct chain *chain)
 {
     if (t->trust->ca_count == 0)
         return refuse(t, GNUTLS_A_UNKNOWN_CA,
-            "the system's store of certificates is empty: install the package ca-certificates or set "
+            "the system's store of certificates is empty: install the package ca-certificates or "
+            "set "
             "tls_ca_file");
     static char purpose[] = GNUTLS_KP_TLS_WWW_SERVER;
     gnutls_typed_vdata_st wanted = { .type = GNUTLS_DT_KEY_PURPOSE_OID,
@@ -211,7 +218,8 @@ static bool check_name(struct tls *t, const struct chain *chain)
     char names[SHOWN_MAX + 4], expected[SHOWN_MAX + 4];
     const char *has = t->facts.names[0] != '\0' ? t->facts.names : t->facts.subject;
     return refuse(t, GNUTLS_A_BAD_CERTIFICATE,
-        "the certificate is for %s, not %s: set tls_verify_name or get a certificate with that name",
+        "the certificate is for %s, not %s: set tls_verify_name or get a certificate with that "
+        "name",
         shown(has, names), shown(t->verify_name, expected));
 }
 

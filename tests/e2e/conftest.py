@@ -1,5 +1,6 @@
 """Fixtures. Every daemon and server that a test starts is stopped when the test ends."""
 import itertools
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lab"))  # ntlmparse
+
+os.environ["LSAN_OPTIONS"] = f"suppressions={Path(__file__).with_name('lsan.supp')}:print_suppressions=0"
 
 from harness.certs import Certificates  # noqa: E402
 from harness.daemon import Submitd  # noqa: E402

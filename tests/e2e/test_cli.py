@@ -31,7 +31,8 @@ def config(tmp_path):
 
 
 def good(**overrides):
-    sections = {"upstream": {"host": "mail.corp.example"}, "account": {"username": "CORP\\svc", "password": "Hush-Hush-1"}}
+    sections = {"upstream": {"host": "mail.corp.example"},
+                "account": {"username": "CORP\\svc", "password": "Hush-Hush-1"}}
     sections.update(overrides)
     return sections
 
@@ -153,7 +154,8 @@ def test_port_in_use(run, config):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = run("run", "--config", config(good(listener={"address": "127.0.0.1", "port": port})))
-    assert result.returncode in (1, 2) and str(port) in result.stderr and "something else listens there" in result.stderr
+    assert result.returncode == 1
+    assert str(port) in result.stderr and "something else listens there" in result.stderr
 
 
 # --- doctor
@@ -204,7 +206,7 @@ def test_doctor_names_the_right_that_is_missing(run, config, sandbox, rcpt):
     server = sandbox("--send-as")
     result = run("doctor", "--config", doctor_config(config, server), "--from", "boss@corp.example", "--to", rcpt())
     said = result.stdout + result.stderr
-    assert result.returncode == 1 and "5.7.60" in said and re.search(r"Send-?As", said, re.I)
+    assert result.returncode == 1 and "5.7.60" in said and "Send As" in said
 
 
 def test_doctor_with_a_broken_configuration(run, config):

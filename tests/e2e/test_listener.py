@@ -34,7 +34,8 @@ def test_networks(submitd, shared_sandbox, rcpt):
 def test_several_listeners(submitd, shared_sandbox, rcpt):
     second, third = free_port(), free_port()
     daemon = submitd(shared_sandbox, {
-        "listener second": {"address": "127.0.0.1", "port": second, "allow": "127.0.0.2", "max_message_size": 1000},
+        "listener second": {"address": "127.0.0.1", "port": second, "allow": "127.0.0.2",
+                            "max_message_size": 1000},
         "listener six": {"address": "::1", "port": third}})
     until(lambda: len(daemon.events("listening")) == 3, 5)
     with Raw(second, source="127.0.0.2") as client:
@@ -115,28 +116,49 @@ def test_bad_parameters_get_one_sentence_and_the_session_goes_on(submitd, shared
         assert client.cmd("RSET").code == 250
 
 
-def test_pipelining_where_it_is_not_allowed(submitd, shared_sandbox, rcpt):
+@pytest.mark.parametrize("data", [
+    b"EHLO a.example\r\nMAIL FROM:<a@corp.example>\r\n", b"NOOP\r\nNOOP\r\n", b"VRFY x\r\nNOOP\r\n"],
+    ids=["EHLO", "NOOP", "VRFY"])
+def test_input_behind_a_command_that_must_be_last(submitd, shared_sandbox, data):
+    """RFC 2920 3.1."""
     daemon = submitd(shared_sandbox)
-    to = rcpt()
-    cases = {
-        "before the banner": (False, b"EHLO a.example\r\nMAIL FROM:<a@corp.example>\r\n"),
-        "behind EHLO": (True, b"EHLO a.example\r\nMAIL FROM:<a@corp.example>\r\n"),
-        "behind DATA": (True, f"MAIL FROM:<a@corp.example>\r\nRCPT TO:<{to}>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n".encode()),
-    }
-    for name, (waits, data) in cases.items():
-        with daemon.raw() as client:
-            if waits:
-                client.hello()
-            client.send(data)
-            replies = []
-            try:
-                while True:
-                    replies.append(client.reply())
-            except Closed:
-                pass
-            if name != "before the banner":  # a client that spoke that early may have been a little late
-                assert any(re.fullmatch(expected.OUT_OF_TURN, str(r)) for r in replies), (name, replies)
+    with daemon.raw() as client:
+        client.hello()
+        client.send(data)
+        assert client.reply().code < 400
+        assert re.fullmatch(expected.OUT_OF_TURN, str(client.reply()))
+        assert client.at_end()
+
+
+@pytest.mark.parametrize("chunking", ["auto", "no"])
+def test_message_sent_before_the_354(submitd, shared_sandbox, rcpt, chunking):
+    """A client that does not wait for 354 has not seen whether its recipients were accepted."""
+    daemon, to = submitd(shared_sandbox, {"upstream": {"chunking": chunking}}), rcpt()
+    daemon.wait_event("upstream_ready")
+    with daemon.raw() as client:
+        client.hello()
+        client.send(f"MAIL FROM:<a@corp.example>\r\nRCPT TO:<{to}>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n")
+        replies = []
+        with pytest.raises(Closed):
+            while len(replies) < 5:
+                replies.append(client.reply())
+    assert re.fullmatch(expected.OUT_OF_TURN, str(replies[-1])), replies
     assert not [m for m in shared_sandbox.messages() if to in m.recipients]
+
+
+def test_several_transactions_in_one_segment_behind_a_dot(submitd, shared_sandbox, rcpt):
+    """RFC 2920 3.1: the end of a message may be followed at once by the next transaction."""
+    daemon, first, second = submitd(shared_sandbox), rcpt(), rcpt()
+    with daemon.raw() as client:
+        client.hello()
+        client.send(f"MAIL FROM:<a@corp.example>\r\nRCPT TO:<{first}>\r\nDATA\r\n")
+        assert [r.code for r in client.replies(3)] == [250, 250, 354]
+        client.send(complete() + f".\r\nMAIL FROM:<a@corp.example>\r\nRCPT TO:<{second}>\r\nDATA\r\n".encode())
+        assert [r.code for r in client.replies(4)] == [250, 250, 250, 354]
+        client.send(complete() + b".\r\nQUIT\r\n")
+        assert [r.code for r in client.replies(2)] == [250, 221]
+    shared_sandbox.one_to(first)
+    shared_sandbox.one_to(second)
 
 
 def test_errors_end_the_session(submitd, shared_sandbox):
@@ -201,7 +223,8 @@ def test_nul_and_control_octets_in_commands(submitd, shared_sandbox):
     daemon = submitd(shared_sandbox)
     with daemon.raw() as client:
         client.hello()
-        for line in (b"MAIL FROM:<a\0b@corp.example>", b"NO\x07OP", b"\xff\xfe\xfd", b"MAIL FROM:<a@corp.example>\x1b[2J"):
+        for line in (b"MAIL FROM:<a\0b@corp.example>", b"NO\x07OP", b"\xff\xfe\xfd",
+                     b"MAIL FROM:<a@corp.example>\x1b[2J"):
             assert 500 <= client.cmd(line).code <= 555, line
     assert "\x1b" not in daemon.everything() and "\0" not in daemon.everything()
 

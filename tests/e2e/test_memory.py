@@ -39,6 +39,13 @@ def send_large(daemon):
         assert reply.code == 250, reply
 
 
+@pytest.fixture(autouse=True)
+def not_sanitized(submitd_program):
+    with open(submitd_program, "rb") as program:
+        if b"__asan_init" in program.read():
+            pytest.skip("AddressSanitizer keeps freed memory")
+
+
 @pytest.mark.parametrize("chunking, latency", [("auto", 0), ("no", 0), ("auto", 20)])
 def test_150_megabytes(submitd, sandbox, chunking, latency):
     """With BDAT, with DATA, and towards a server that is slow to answer each chunk."""

@@ -126,6 +126,16 @@ def test_takes_pipelined_bdat(box, line):
     assert envelope["tls_version"] is None
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9", "café".encode(), b"under_score", b"[127.0.0.1]"])
+def test_an_odd_name_in_ehlo_does_not_stop_mail(box, line, name):
+    one = box("--tls", "off", "--no-auth")
+    client = line(one)
+    client.send(b"EHLO " + name + b"\r\n")
+    client.reply()
+    assert client.message()[-1].startswith("250")
+    one.kept(1)
+
+
 def test_goes_on_counting_in_a_directory_with_mail(binary, tmp_path):
     for count in (1, 2):
         one = sandboxlib.Box(binary, tmp_path, "--tls", "off", "--no-auth")

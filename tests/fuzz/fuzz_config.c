@@ -1,9 +1,5 @@
+#include "fuzz.h"
 #include "config/load.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PAGE_MAX = 16 << 20 };
 
@@ -14,13 +10,11 @@ static void check_print(const struct config *c)
     buf_init(&first, PAGE_MAX);
     buf_init(&second, PAGE_MAX);
     buf_init(&problems, PAGE_MAX);
-    if (!config_print(c, &first))
-        abort();
+    CLAIM(config_print(c, &first));
     if (!strstr(buf_cstr(&first), "password = ***")) {
         struct config *again = config_load_text("again", buf_slice(&first), &problems);
-        if (!again || !config_print(again, &second) ||
-            !slice_eq(buf_slice(&first), buf_slice(&second)))
-            abort();
+        CLAIM(again && config_print(again, &second));
+        CLAIM(slice_eq(buf_slice(&first), buf_slice(&second)));
         config_unref(again);
     }
     buf_fini(&first);
@@ -28,14 +22,14 @@ static void check_print(const struct config *c)
     buf_fini(&problems);
 }
 
-/* A configuration comes out, or at least one line that says why not. No file is read and nothing is run. */
+/* A configuration comes out, or at least one line that says why not. No file is read and nothing is
+ * run. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct buf problems;
     buf_init(&problems, PAGE_MAX);
     struct config *c = config_load_text("fuzz", slice_of((const char *)data, size), &problems);
-    if (!c && problems.len == 0)
-        abort();
+    CLAIM(c || problems.len > 0);
     if (c) {
         const struct ip_addr client = { .len = 4, .bytes = { 10, 1, 3, 7 } };
         config_route(c, &client, SLICE_LIT("payroll@corp.example"));

@@ -1,9 +1,7 @@
 #include "auth/sasl.h"
 
-#include <stdint.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);
 
 /* gss-ntlmssp's, see tests/lsan.supp. */
@@ -20,8 +18,7 @@ static struct sasl_account *account(void)
     if (!a) {
         struct secret *password = secret_new("Secret-Pass1", 12);
         struct err e;
-        if (!sasl_account_new("CORP\\user", password, &a, &e))
-            abort();
+        CLAIM(sasl_account_new("CORP\\user", password, &a, &e));
         secret_free(password);
     }
     return a;
@@ -32,10 +29,8 @@ static void step(struct sasl *s, struct slice challenge, struct buf *out, bool *
 {
     struct err e = { .kind = ERR_NONE };
     enum sasl_status status = sasl_step(s, challenge, out, &e);
-    if (status == SASL_SEND && (*has_failed || !out->wipe || out->failed))
-        abort();
-    if (status == SASL_FAILED && (out->len > 0 || e.kind == ERR_NONE))
-        abort();
+    CLAIM(status == SASL_FAILED || (!*has_failed && out->wipe && !out->failed));
+    CLAIM(status == SASL_SEND || (out->len == 0 && e.kind != ERR_NONE));
     *has_failed = status == SASL_FAILED;
 }
 
@@ -50,8 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         channel.binding = SLICE_LIT("tls-server-end-point:0123456789abcdef");
     struct sasl *s;
     struct err e;
-    if (!sasl_new(sasl_mechs[data[0] & 3], account(), &channel, &s, &e))
-        abort();
+    CLAIM(sasl_new(sasl_mechs[data[0] & 3], account(), &channel, &s, &e));
     struct buf out;
     buf_init(&out, SASL_TOKEN_MAX);
     bool has_failed = false;

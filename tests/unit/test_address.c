@@ -4,15 +4,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define X10 "xxxxxxxxxx"
-#define X60 X10 X10 X10 X10 X10 X10
+#define X10     "xxxxxxxxxx"
+#define X60     X10 X10 X10 X10 X10 X10
 #define LABEL63 X60 "xxx"
 #define LOCAL64 X60 "xxxx"
 
-enum { ANY = SMTP_ADDRESS_ALLOW_NULL | SMTP_ADDRESS_ALLOW_LOCAL | SMTP_ADDRESS_ALLOW_UTF8 |
-             SMTP_ADDRESS_ALLOW_BARE };
-enum { BARE = SMTP_ADDRESS_ALLOW_BARE, LOCAL = SMTP_ADDRESS_ALLOW_LOCAL,
-    UTF8 = SMTP_ADDRESS_ALLOW_UTF8, NULL_PATH = SMTP_ADDRESS_ALLOW_NULL };
+enum {
+    ANY = SMTP_ADDRESS_ALLOW_NULL | SMTP_ADDRESS_ALLOW_LOCAL | SMTP_ADDRESS_ALLOW_UTF8 |
+          SMTP_ADDRESS_ALLOW_BARE
+};
+enum {
+    BARE = SMTP_ADDRESS_ALLOW_BARE,
+    LOCAL = SMTP_ADDRESS_ALLOW_LOCAL,
+    UTF8 = SMTP_ADDRESS_ALLOW_UTF8,
+    NULL_PATH = SMTP_ADDRESS_ALLOW_NULL
+};
 
 static void check_slice(struct slice have, const char *want, const char *text)
 {
@@ -27,7 +33,8 @@ static const struct {
 } good_rows[] = {
     { "<a@b>", 0, "a", "b", "" },
     { "<joe.doe@mail.example.com> SIZE=1", 0, "joe.doe", "mail.example.com", " SIZE=1" },
-    { "<Joe+tag=x/y!#$%&'*?^_`{|}~-@example.com>", 0, "Joe+tag=x/y!#$%&'*?^_`{|}~-", "example.com", "" },
+    { "<Joe+tag=x/y!#$%&'*?^_`{|}~-@example.com>", 0, "Joe+tag=x/y!#$%&'*?^_`{|}~-", "example.com",
+        "" },
     { "<a@b>c", 0, "a", "b", "c" },
     { "<>", NULL_PATH, "", "", "" },
     { "<> BODY=7BIT", NULL_PATH, "", "", " BODY=7BIT" },
@@ -55,13 +62,19 @@ static const struct {
     { "root", BARE | LOCAL, "root", "", "" },
     { "@x.example:a@b.example", BARE, "a", "b.example", "" },
     /* RFC 6531. */
-    { "<j\xc3\xb6rg@b\xc3\xbc" "cher.example>", UTF8, "j\xc3\xb6rg", "b\xc3\xbc" "cher.example", "" },
+    { "<j\xc3\xb6rg@b\xc3\xbc"
+      "cher.example>",
+        UTF8, "j\xc3\xb6rg",
+        "b\xc3\xbc"
+        "cher.example",
+        "" },
     { "<\"\xe2\x82\xac 1\"@example.com>", UTF8, "\"\xe2\x82\xac 1\"", "example.com", "" },
     /* The longest. */
     { "<" LOCAL64 "@b>", 0, LOCAL64, "b", "" },
     { "<a@" LABEL63 ".example>", 0, "a", LABEL63 ".example", "" },
     { "<" LOCAL64 "@" LABEL63 "." LABEL63 "." X60 ".>", 0, NULL, NULL, NULL },
-    { "<" LOCAL64 "@" LABEL63 "." LABEL63 "." X60 "x>", 0, LOCAL64, LABEL63 "." LABEL63 "." X60 "x", "" },
+    { "<" LOCAL64 "@" LABEL63 "." LABEL63 "." X60 "x>", 0, LOCAL64, LABEL63 "." LABEL63 "." X60 "x",
+        "" },
 };
 
 Test(address, reads_paths)
@@ -142,7 +155,9 @@ static const struct {
     { "<\"a\rb\"@c>", ANY, "control" },
     { "<\"a\\\nb\"@c>", ANY, "control" },
     { "<\"a\tb\"@c>", ANY, "control" },
-    { "<\"a\x7f" "b\"@c>", ANY, "control" },
+    { "<\"a\x7f"
+      "b\"@c>",
+        ANY, "control" },
     { "<a\x7f@c>", ANY, "does not belong" },
     { "<j\xc3\xb6rg@b>", ANY & ~UTF8, "outside ASCII" },
     { "<a@b\xc3\xbc>", ANY & ~UTF8, "outside ASCII" },
@@ -233,8 +248,8 @@ Test(address, mailboxes_of_the_configuration_are_strict)
         { LOCAL64 "x@corp.example", false },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        cr_assert_eq(smtp_mailbox_is_valid(slice_str(rows[i].text)), rows[i].is_valid, "'%s'",
-            rows[i].text);
+        cr_assert_eq(
+            smtp_mailbox_is_valid(slice_str(rows[i].text)), rows[i].is_valid, "'%s'", rows[i].text);
 }
 
 Test(address, knows_domains)
@@ -250,8 +265,12 @@ Test(address, knows_domains)
         { "192.0.2.7", true, true },
         { "[192.0.2.7]", true, true },
         { "[IPv6:::1]", true, true },
-        { "b\xc3\xbc" "cher.example", false, true },
-        { "b\xfc" "cher.example", false, false },
+        { "b\xc3\xbc"
+          "cher.example",
+            false, true },
+        { "b\xfc"
+          "cher.example",
+            false, false },
         { "", false, false },
         { ".", false, false },
         { ".example", false, false },

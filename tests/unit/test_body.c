@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- Decoder ---------------------------------------------------------------------------------- */
+/* ---- Decoder ------------------------------------------------------------------------- */
 
 struct result {
     struct buf text;
@@ -161,7 +161,7 @@ Test(body, can_decode_the_next_message_at_once)
     buf_fini(&out);
 }
 
-/* ---- Encoder ---------------------------------------------------------------------------------- */
+/* ---- Encoder ------------------------------------------------------------------------- */
 
 static void encode(struct slice text, size_t piece, struct buf *out)
 {
@@ -223,7 +223,7 @@ Test(body, adds_nothing_when_the_encoded_text_does_not_fit)
     buf_fini(&out);
 }
 
-/* ---- Properties ------------------------------------------------------------------------------- */
+/* ---- Properties ---------------------------------------------------------------------- */
 
 static unsigned seed = 12345;
 
@@ -256,7 +256,8 @@ static size_t decode_by_lines(struct slice wire, struct buf *text)
         size_t end = i;
         while (wire.p[end] != '\r' && wire.p[end] != '\n')
             end++;
-        bool is_stuffed = end > i && wire.p[i] == '.' && end - i > 1 && (!is_bare || wire.p[i + 1] == '.');
+        bool is_stuffed =
+            end > i && wire.p[i] == '.' && end - i > 1 && (!is_bare || wire.p[i + 1] == '.');
         i += is_stuffed;
         buf_add(text, wire.p + i, end - i);
         buf_add_str(text, "\r\n");
@@ -265,7 +266,7 @@ static size_t decode_by_lines(struct slice wire, struct buf *text)
     }
 }
 
-Test(body, agrees_with_the_rules_written_line_by_line, .timeout = 60)
+Test(body, agrees_with_the_rules_written_line_by_line)
 {
     for (unsigned round = 0; round < 20000; round++) {
         char wire[80];
@@ -296,7 +297,7 @@ static size_t tolerant_end(struct slice wire)
 }
 
 /* SMTP smuggling: nobody behind us may see an end that we did not see. */
-Test(body, what_leaves_has_one_end_for_every_reader, .timeout = 60)
+Test(body, what_leaves_has_one_end_for_every_reader)
 {
     for (unsigned round = 0; round < 20000; round++) {
         char wire[80];
@@ -317,9 +318,9 @@ Test(body, what_leaves_has_one_end_for_every_reader, .timeout = 60)
     }
 }
 
-/* ---- Large ------------------------------------------------------------------------------------ */
+/* ---- Large --------------------------------------------------------------------------- */
 
-Test(body, carries_large_text_and_hostile_line_ends, .timeout = 60)
+Test(body, carries_large_text_and_hostile_line_ends)
 {
     static const char *const units[] = { "0123456789012345678901234567890123456789\r\n", "\r\n",
         "x", "a\n", "a\r", "\n", "\r", "..x\r\n", "\n..x", "\r..x", ".x\r\n.y\n.z\r" };
@@ -342,7 +343,7 @@ Test(body, carries_large_text_and_hostile_line_ends, .timeout = 60)
     free(wire);
 }
 
-/* ---- Normaliser ------------------------------------------------------------------------------- */
+/* ---- Normaliser ---------------------------------------------------------------------- */
 
 Test(body, normalises_line_ends_and_leaves_dots_alone)
 {

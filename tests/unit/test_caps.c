@@ -41,7 +41,9 @@ Test(caps, keywords_have_no_case_and_must_be_whole)
 Test(caps, several_auth_lines_add_up)
 {
     static const char *const lines[] = { "AUTH=LOGIN PLAIN", "auth ntlm  login", "AUTH", "AUTH=",
-        "AUTH Cram-MD5 b\xc3\xa4" "d x/y", NULL };
+        "AUTH Cram-MD5 b\xc3\xa4"
+        "d x/y",
+        NULL };
     struct smtp_caps caps = learn(lines);
     cr_assert_str_eq(caps.auth, "LOGIN PLAIN NTLM CRAM-MD5");
     cr_assert(smtp_caps_have(&caps, SMTP_CAP_AUTH));

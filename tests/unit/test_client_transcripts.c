@@ -71,6 +71,7 @@ struct run {
     bool is_wrong;     /* a fault was told; the rest of the file is left out */
     struct buf input;  /* from the server, not given yet */
     struct buf wire;   /* what we sent */
+    size_t wire_total; /* octets that we ever sent */
     struct buf events; /* one line each */
     struct buf seen;   /* trace, errors, replies */
 };
@@ -158,6 +159,7 @@ static void take_output(struct run *r, size_t most)
     struct slice out = smtp_client_output(r->client);
     size_t n = out.n < most ? out.n : most;
     buf_add(&r->wire, out.p, n);
+    r->wire_total += n;
     is_inside = true;
     smtp_client_sent(r->client, n);
     is_inside = false;
@@ -585,22 +587,37 @@ static void run_file(const struct transcript *file, enum transcript_mode mode)
     run_fini(&r);
 }
 
-/* Whatever allocation fails, the machine does not crash, and a session that it cost ends. */
+/* One run with the Nth allocation failing, -1: none. False: there were not so many. */
+static bool starve(
+    const struct transcript *file, enum transcript_mode mode, long n, size_t *wire_total)
+{
+    struct run r;
+    run_init(&r, file, mode);
+    r.is_starved = true;
+    allocations_left = n;
+    has_failed = false;
+    run_lines(&r);
+    allocations_left = -1;
+    if (n < 0)
+        *wire_total = r.wire_total;
+    if (r.client && r.is_finished)
+        cr_expect_eq(smtp_client_open_commands(r.client), 0, "%s: allocation %ld: open commands",
+            file->path, n);
+    else if (r.client)
+        cr_expect_eq(r.wire_total, *wire_total,
+            "%s: allocation %ld: %zu octets sent instead of %zu", file->path, n, r.wire_total,
+            *wire_total);
+    run_fini(&r);
+    return has_failed;
+}
+
+/* Whatever allocation fails: the session does all that it does otherwise, or it ends with FAILED.
+ */
 static void run_starved(const struct transcript *file, enum transcript_mode mode)
 {
-    has_failed = true;
-    for (long n = 0; has_failed; n++) {
-        struct run r;
-        run_init(&r, file, mode);
-        r.is_starved = true;
-        allocations_left = n;
-        has_failed = false;
-        run_lines(&r);
-        allocations_left = -1;
-        unsigned open = r.client && r.is_finished ? smtp_client_open_commands(r.client) : 0;
-        cr_expect_eq(
-            open, 0, "%s: allocation %ld: %u commands are open behind FAILED", file->path, n, open);
-        run_fini(&r);
+    size_t wire_total;
+    starve(file, mode, -1, &wire_total);
+    for (long n = 0; starve(file, mode, n, &wire_total); n++) {
     }
 }
 

@@ -5,13 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define X10 "xxxxxxxxxx"
-#define X50 X10 X10 X10 X10 X10
+#define X10  "xxxxxxxxxx"
+#define X50  X10 X10 X10 X10 X10
 #define X100 X50 X50
-#define X60 X50 X10
+#define X60  X50 X10
 
-enum { ALL = SMTP_CAP_SIZE | SMTP_CAP_8BITMIME | SMTP_CAP_SMTPUTF8 | SMTP_CAP_DSN | SMTP_CAP_AUTH |
-             SMTP_CAP_CHUNKING | SMTP_CAP_STARTTLS | SMTP_CAP_PIPELINING };
+enum {
+    ALL = SMTP_CAP_SIZE | SMTP_CAP_8BITMIME | SMTP_CAP_SMTPUTF8 | SMTP_CAP_DSN | SMTP_CAP_AUTH |
+          SMTP_CAP_CHUNKING | SMTP_CAP_STARTTLS | SMTP_CAP_PIPELINING
+};
 
 static void check_slice(struct slice have, const char *want, const char *line)
 {
@@ -29,8 +31,8 @@ static struct smtp_command parse(const char *line)
 }
 
 /* The status and, where the row names one, a part of the sentence. */
-static void check_refused(struct slice line, uint32_t caps, unsigned code, const char *status,
-    const char *part)
+static void check_refused(
+    struct slice line, uint32_t caps, unsigned code, const char *status, const char *part)
 {
     struct smtp_command c = { .chunk = 4711 };
     struct smtp_syntax_error e = { .code = 0 };
@@ -128,7 +130,8 @@ Test(command, counts_sizes_of_up_to_20_digits)
     cr_assert_eq(parse("MAIL FROM:<a@b> SIZE=00000000000000000012").mail.size, 12);
     cr_assert_eq(parse("MAIL FROM:<a@b> SIZE=999999999999999999").mail.size, 999999999999999999);
     cr_assert_eq(parse("MAIL FROM:<a@b> SIZE=99999999999999999999").mail.size, UINT64_MAX);
-    check_refused(SLICE_LIT("MAIL FROM:<a@b> SIZE=000000000000000000001"), ALL, 501, "5.5.4", "SIZE");
+    check_refused(
+        SLICE_LIT("MAIL FROM:<a@b> SIZE=000000000000000000001"), ALL, 501, "5.5.4", "SIZE");
 }
 
 Test(command, reads_rcpt)
@@ -142,7 +145,8 @@ Test(command, reads_rcpt)
     check_slice(c.rcpt.notify, "SUCCESS,failure,DELAY", "NOTIFY");
     check_slice(c.rcpt.orcpt, "rfc822;c+2Bx@d", "ORCPT");
     check_slice(parse("RCPT TO:<c@d> NOTIFY=never").rcpt.notify, "never", "NOTIFY");
-    check_slice(parse("RCPT TO:<c@d> ORCPT=utf-8;j\xc3\xb6@d").rcpt.orcpt, "utf-8;j\xc3\xb6@d", "ORCPT");
+    check_slice(
+        parse("RCPT TO:<c@d> ORCPT=utf-8;j\xc3\xb6@d").rcpt.orcpt, "utf-8;j\xc3\xb6@d", "ORCPT");
     check_slice(parse("RCPT TO:<j\xc3\xb6@d>").rcpt.to.local, "j\xc3\xb6", "RCPT");
 }
 
@@ -181,7 +185,9 @@ static const struct {
     { "EHLO", 501, "5.5.4", "name of your computer" },
     { "HELO  ", 501, "5.5.4", "name of your computer" },
     { "EHLO my pc", 501, "5.5.4", "one word" },
-    { "EHLO b\xc3\xbc" "ro", 501, "5.5.4", "ASCII" },
+    { "EHLO b\xc3\xbc"
+      "ro",
+        501, "5.5.4", "ASCII" },
     { "DATA now", 501, "5.5.4", "no argument" },
     { "RSET x", 501, "5.5.4", "no argument" },
     { "QUIT x", 501, "5.5.4", "no argument" },
@@ -238,7 +244,8 @@ static const struct {
     { "RCPT TO:<a@b> ORCPT=;a@b", 501, "5.5.4", "ORCPT" },
     { "RCPT TO:<a@b> ORCPT=rfc/822;a@b", 501, "5.5.4", "ORCPT" },
     { "RCPT TO:<a@b> ORCPT=rfc822;\xc3\xb6@b", 501, "5.5.4", "ORCPT" },
-    { "RCPT TO:<a@b> ORCPT=rfc822;" X100 X100 X100 X100 X60 X10 X10 X10 "xxxx", 501, "5.5.4", "ORCPT" },
+    { "RCPT TO:<a@b> ORCPT=rfc822;" X100 X100 X100 X100 X60 X10 X10 X10 "xxxx", 501, "5.5.4",
+        "ORCPT" },
     { "BDAT", 501, "5.5.4", "BDAT" },
     { "BDAT LAST", 501, "5.5.4", "BDAT" },
     { "BDAT -1", 501, "5.5.4", "BDAT" },
@@ -303,7 +310,8 @@ Test(command, parameters_need_their_extension)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct smtp_command c;
         struct smtp_syntax_error e;
-        cr_assert(smtp_command_parse(slice_str(rows[i].line), rows[i].cap, &c, &e), "%s", rows[i].line);
+        cr_assert(
+            smtp_command_parse(slice_str(rows[i].line), rows[i].cap, &c, &e), "%s", rows[i].line);
         check_refused(slice_str(rows[i].line), ALL & ~rows[i].cap, 555, "5.5.4", "not offered");
     }
 }
@@ -322,7 +330,8 @@ Test(command, is_ascii_without_smtputf8)
 Test(command, survives_being_cut_anywhere)
 {
     static const char *const lines[] = {
-        "MAIL FROM:<\"a\\\"b\"@[IPv6:::1]> SIZE=1 BODY=8BITMIME RET=FULL ENVID=a+20 AUTH=<> SMTPUTF8",
+        "MAIL FROM:<\"a\\\"b\"@[IPv6:::1]> SIZE=1 BODY=8BITMIME RET=FULL ENVID=a+20 AUTH=<> "
+        "SMTPUTF8",
         "RCPT TO:<@x,@y:a@b> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb",
         "BDAT 1000 LAST",
         "AUTH PLAIN AAAA",

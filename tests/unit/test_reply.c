@@ -80,7 +80,7 @@ Test(reply, reads_one_and_several_lines)
 
 Test(reply, refuses_what_is_none)
 {
-#define NONE "bad: the server sent what is no SMTP reply: "
+#define NONE  "bad: the server sent what is no SMTP reply: "
 #define MIXED "bad: the server changed the code within one reply: "
     static const struct {
         const char *bytes, *want;

@@ -106,8 +106,7 @@ static bool find_kind(const char *name, size_t n, enum smtp_event_kind *ret_kind
     return false;
 }
 
-/* --- answers
- * -------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void answer_as(struct runner *r, uint32_t ticket, const char *text)
 {
@@ -179,8 +178,7 @@ static void answer_event(struct runner *r, enum smtp_event_kind kind, uint32_t t
     r->open[r->open_n++] = (struct open_ticket){ .ticket = ticket, .kind = kind };
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static void add_field(struct buf *out, const char *name, struct slice value)
 {
@@ -271,8 +269,7 @@ static void on_event(struct runner *r, const struct smtp_event *ev)
         answer_event(r, ev->kind, ev->ticket);
 }
 
-/* --- the machine
- * ---------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 static void on_trace(void *user, bool is_sent, struct slice line)
 {
@@ -337,8 +334,43 @@ static void start(struct runner *r)
     smtp_server_trace(r->server, on_trace, r);
 }
 
-/* --- directives
- * ----------------------------------------------------------------------------------- */
+/* ---- directives ------------------------------------------------------------------------------ */
+
+#define PARAM(field)      offsetof(struct smtp_server_params, field)
+#define PARAM_SIZE(field) sizeof(((struct smtp_server_params *)0)->field)
+
+/* A number or, one octet wide, a claim that stands alone. */
+static const struct param {
+    const char *name;
+    size_t offset, size;
+} given_params[] = {
+    { "recipients_max", PARAM(recipients_max), PARAM_SIZE(recipients_max) },
+    { "errors_max", PARAM(errors_max), PARAM_SIZE(errors_max) },
+    { "size_max", PARAM(size_max), PARAM_SIZE(size_max) },
+    { "idle_timeout_ms", PARAM(idle_timeout_ms), PARAM_SIZE(idle_timeout_ms) },
+    { "total_timeout_ms", PARAM(total_timeout_ms), PARAM_SIZE(total_timeout_ms) },
+    { "require_tls", PARAM(require_tls), PARAM_SIZE(require_tls) },
+    { "require_auth", PARAM(require_auth), PARAM_SIZE(require_auth) },
+};
+
+static bool set_param(struct runner *r, const char *name, const char *value)
+{
+    for (size_t i = 0; i < ARRAY_LEN(given_params); i++) {
+        const struct param *p = &given_params[i];
+        if (strcmp(p->name, name) != 0)
+            continue;
+        char *at = (char *)&r->params + p->offset;
+        uint64_t n = strtoull(value, NULL, 10);
+        if (p->size == sizeof(bool))
+            *(bool *)at = true;
+        else if (p->size == sizeof(unsigned))
+            *(unsigned *)(void *)at = (unsigned)n;
+        else
+            *(uint64_t *)(void *)at = n;
+        return true;
+    }
+    return false;
+}
 
 static void do_given(struct runner *r, const char *rest)
 {
@@ -346,27 +378,11 @@ static void do_given(struct runner *r, const char *rest)
     while (transcript_word(&rest, word, sizeof word)) {
         const char *value;
         transcript_pair(word, &value);
-        uint64_t n = strtoull(value, NULL, 10);
-        struct smtp_server_params *p = &r->params;
         if (strcmp(word, "hostname") == 0)
             snprintf(r->hostname, sizeof r->hostname, "%s", value);
         else if (strcmp(word, "software") == 0)
             snprintf(r->software, sizeof r->software, "%s", value);
-        else if (strcmp(word, "recipients_max") == 0)
-            p->recipients_max = (unsigned)n;
-        else if (strcmp(word, "errors_max") == 0)
-            p->errors_max = (unsigned)n;
-        else if (strcmp(word, "size_max") == 0)
-            p->size_max = n;
-        else if (strcmp(word, "idle_timeout_ms") == 0)
-            p->idle_timeout_ms = n;
-        else if (strcmp(word, "total_timeout_ms") == 0)
-            p->total_timeout_ms = n;
-        else if (strcmp(word, "require_tls") == 0)
-            p->require_tls = true;
-        else if (strcmp(word, "require_auth") == 0)
-            p->require_auth = true;
-        else
+        else if (!set_param(r, word, value))
             FAIL(r, "unknown parameter '%s'", word);
     }
 }
@@ -620,8 +636,7 @@ static void run_line(struct runner *r)
     FAIL(r, "unknown directive '%s'", r->line->word);
 }
 
-/* --- runs
- * ----------------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 static void check_end(struct runner *r)
 {

@@ -12,7 +12,7 @@
 
 enum { DAY = 24 * 3600 };
 
-static struct buf pem;  /* of the identity made last */
+static struct buf pem;    /* of the identity made last */
 static char pem_file[64]; /* the same in a file */
 
 static void write_file(char path[64], struct slice bytes)
@@ -55,8 +55,8 @@ struct pair {
     struct err client_err, server_err;
 };
 
-static struct pair make_pair(struct tls_identity *id, const struct tls_trust_params *params,
-    const char *name)
+static struct pair make_pair(
+    struct tls_identity *id, const struct tls_trust_params *params, const char *name)
 {
     struct pair p = { .client_status = TLS_AGAIN, .server_status = TLS_AGAIN };
     struct tls_trust *trust = make_trust(params);
@@ -97,7 +97,8 @@ static void shake_hands(struct pair *p, size_t piece)
     }
 }
 
-/* --- whom to trust --------------------------------------------------------------------------------- */
+/* --- whom to trust
+ * --------------------------------------------------------------------------------- */
 
 struct verify_row {
     const char *names, *expected;
@@ -108,7 +109,8 @@ struct verify_row {
 
 static void check_row(const struct verify_row *row, size_t piece)
 {
-    struct tls_identity *id = make_identity(row->names, time(NULL) + row->from_days * DAY, row->days);
+    struct tls_identity *id =
+        make_identity(row->names, time(NULL) + row->from_days * DAY, row->days);
     struct tls_identity *other = NULL;
     if (!row->is_known) {
         char keep[64];
@@ -148,15 +150,18 @@ static const struct verify_row verify_rows[] = {
     { "mail.corp.example", "mail.corp.example.", 0, 30, true, NULL },
     { "a.example, mail.corp.example", "mail.corp.example", 0, 30, true, NULL },
     { "*.corp.example", "mail.corp.example", 0, 30, true, NULL },
-    { "*.corp.example", "a.b.corp.example", 0, 30, true, "is for *.corp.example, not a.b.corp.example" },
+    { "*.corp.example", "a.b.corp.example", 0, 30, true,
+        "is for *.corp.example, not a.b.corp.example" },
     { "mail.corp.example,127.0.0.1,::1", "127.0.0.1", 0, 30, true, NULL },
     { "mail.corp.example,127.0.0.1,::1", "::1", 0, 30, true, NULL },
     { "mail.corp.example,127.0.0.1", "127.0.0.2", 0, 30, true,
         "is for mail.corp.example, 127.0.0.1, not 127.0.0.2: set tls_verify_name" },
     { "WX-P-EX2.corp.example", "mail.corp.example", 0, 30, true,
-        "the certificate is for WX-P-EX2.corp.example, not mail.corp.example: set tls_verify_name" },
+        "the certificate is for WX-P-EX2.corp.example, not mail.corp.example: set "
+        "tls_verify_name" },
     { "mail.corp.example", "", 0, 30, true, "set tls_verify_name" },
-    { "mail.corp.example", "mail.corp.example", 0, 30, false, "self-signed and not in /tmp/submitd" },
+    { "mail.corp.example", "mail.corp.example", 0, 30, false,
+        "self-signed and not in /tmp/submitd" },
     { "mail.corp.example", "mail.corp.example", 0, -3, true, "expired on 20" },
     { "mail.corp.example", "mail.corp.example", 5, 30, true, "is not valid before 20" },
     { "mail.corp.example", "mail.corp.example", 0, -3, false, "self-signed" },
@@ -185,7 +190,8 @@ Test(tls, system_store_does_not_know_the_sandbox)
     forget_identity(id);
 }
 
-/* --- a certificate signed by an authority ---------------------------------------------------------- */
+/* --- a certificate signed by an authority
+ * ---------------------------------------------------------- */
 
 struct leaf_row {
     const char *purpose; /* NULL: none given */
@@ -236,7 +242,8 @@ static void export_key(gnutls_x509_privkey_t key, char path[64])
 
 static void check_leaf(const struct leaf_row *row)
 {
-    gnutls_x509_privkey_t ca_key = make_key(GNUTLS_PK_RSA, 2048), key = make_key(row->key, row->bits);
+    gnutls_x509_privkey_t ca_key = make_key(GNUTLS_PK_RSA, 2048),
+                          key = make_key(row->key, row->bits);
     gnutls_x509_crt_t ca = make_cert("Corp CA", ca_key, true), leaf = make_cert("x", key, false);
     gnutls_x509_crt_set_subject_alt_name(leaf, GNUTLS_SAN_DNSNAME, "mail.corp.example", 17, 0);
     if (row->purpose)
@@ -256,12 +263,12 @@ static void check_leaf(const struct leaf_row *row)
         other = make_identity("other.example", time(NULL), 10);
         strcpy(ca_path, pem_file);
     }
-    struct pair p = make_pair(id, &(struct tls_trust_params){ .ca_file = ca_path },
-        "mail.corp.example");
+    struct pair p =
+        make_pair(id, &(struct tls_trust_params){ .ca_file = ca_path }, "mail.corp.example");
     shake_hands(&p, SIZE_MAX);
     if (row->error)
-        cr_expect(p.client_status == TLS_FAILED && strstr(p.client_err.text, row->error), "%s, not %s",
-            p.client_err.text, row->error);
+        cr_expect(p.client_status == TLS_FAILED && strstr(p.client_err.text, row->error),
+            "%s, not %s", p.client_err.text, row->error);
     else
         cr_expect_eq(p.client_status, TLS_DONE, "%s", p.client_err.text);
     free_pair(&p);
@@ -293,12 +300,14 @@ Test(tls, verifies_what_an_authority_signed)
         check_leaf(&rows[i]);
 }
 
-/* --- the pin ----------------------------------------------------------------------------------------- */
+/* --- the pin
+ * ----------------------------------------------------------------------------------------- */
 
 /* Computed from the PEM text by other means than the code under test. */
 static void hash_of_pem(bool of_key, unsigned char hash[32])
 {
-    gnutls_datum_t text = { .data = (unsigned char *)pem.data + pem.off, .size = (unsigned)pem.len };
+    gnutls_datum_t text = { .data = (unsigned char *)pem.data + pem.off,
+        .size = (unsigned)pem.len };
     gnutls_datum_t der;
     if (!of_key) {
         cr_assert_eq(gnutls_pem_base64_decode2("CERTIFICATE", &text, &der), 0);
@@ -319,7 +328,8 @@ static void hash_of_pem(bool of_key, unsigned char hash[32])
 
 Test(tls, pin_alone_decides)
 {
-    struct tls_identity *id = make_identity("other.example", time(NULL), -3); /* expired, other name */
+    struct tls_identity *id =
+        make_identity("other.example", time(NULL), -3); /* expired, other name */
     unsigned char hash[32];
     hash_of_pem(true, hash);
     struct buf pin;
@@ -328,7 +338,8 @@ Test(tls, pin_alone_decides)
     base64_encode(slice_of((char *)hash, 32), &pin);
     cr_expect(tls_pin_is_valid(buf_cstr(&pin)));
 
-    struct pair p = make_pair(id, &(struct tls_trust_params){ .pin = buf_cstr(&pin) }, "mail.example");
+    struct pair p =
+        make_pair(id, &(struct tls_trust_params){ .pin = buf_cstr(&pin) }, "mail.example");
     shake_hands(&p, SIZE_MAX);
     cr_expect_eq(p.client_status, TLS_DONE, "%s", p.client_err.text);
     struct tls_facts facts;
@@ -337,8 +348,8 @@ Test(tls, pin_alone_decides)
     free_pair(&p);
 
     p = make_pair(id,
-        &(struct tls_trust_params){ .ca_file = pem_file,
-            .pin = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" },
+        &(struct tls_trust_params){
+            .ca_file = pem_file, .pin = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" },
         "other.example");
     shake_hands(&p, SIZE_MAX);
     cr_expect_eq(p.client_status, TLS_FAILED);
@@ -366,7 +377,8 @@ Test(tls, names_the_file_or_value_that_is_wrong)
 {
     struct tls_trust *trust = NULL;
     struct err e;
-    cr_expect_not(tls_trust_new(&(struct tls_trust_params){ .ca_file = "/nowhere/ca.pem" }, &trust, &e));
+    cr_expect_not(
+        tls_trust_new(&(struct tls_trust_params){ .ca_file = "/nowhere/ca.pem" }, &trust, &e));
     cr_expect_str_eq(e.text, "tls_ca_file '/nowhere/ca.pem': No such file or directory");
     cr_expect_not(tls_trust_new(&(struct tls_trust_params){ .ca_file = "/tmp" }, &trust, &e));
     cr_expect_str_eq(e.text, "tls_ca_file '/tmp': Is a directory");
@@ -385,9 +397,11 @@ Test(tls, names_the_file_or_value_that_is_wrong)
     tls_free(NULL);
 }
 
-/* --- versions, channel binding, facts ---------------------------------------------------------------- */
+/* --- versions, channel binding, facts
+ * ---------------------------------------------------------------- */
 
-static const char *const versions[] = { "NORMAL:-VERS-ALL:+VERS-TLS1.2", "NORMAL:-VERS-ALL:+VERS-TLS1.3" };
+static const char *const versions[] = { "NORMAL:-VERS-ALL:+VERS-TLS1.2",
+    "NORMAL:-VERS-ALL:+VERS-TLS1.3" };
 static const char *const version_names[] = { "TLS1.2", "TLS1.3" };
 
 static struct pair make_version(struct tls_identity *id, size_t version)
@@ -438,7 +452,8 @@ Test(tls, binds_the_channel_to_the_certificate)
 Test(tls, knows_the_facts_even_of_a_refused_server)
 {
     struct tls_identity *id = make_identity("wx.corp.example, 10.1.2.3", time(NULL), 30);
-    struct pair p = make_pair(id, &(struct tls_trust_params){ .ca_file = pem_file }, "mail.corp.example");
+    struct pair p =
+        make_pair(id, &(struct tls_trust_params){ .ca_file = pem_file }, "mail.corp.example");
     struct tls_facts facts;
     tls_facts(p.client, &facts);
     cr_expect_str_eq(facts.subject, "");
@@ -471,7 +486,8 @@ Test(tls, refuses_a_client_of_tls_1_1)
     forget_identity(id);
 }
 
-/* --- hostile servers ----------------------------------------------------------------------------------- */
+/* --- hostile servers
+ * ----------------------------------------------------------------------------------- */
 
 static void answer(struct slice bytes, size_t piece, const char *error)
 {
@@ -548,7 +564,8 @@ Test(tls, reports_the_alert_of_the_peer)
     tls_free(t);
 }
 
-/* Each byte of the server's first flight damaged once: never a crash, never a handshake that both believe. */
+/* Each byte of the server's first flight damaged once: never a crash, never a handshake that both
+ * believe. */
 Test(tls, survives_every_damaged_byte)
 {
     struct tls_identity *id = make_identity("mail.corp.example", time(NULL), 30);
@@ -573,7 +590,8 @@ Test(tls, survives_every_damaged_byte)
     forget_identity(id);
 }
 
-/* --- application data -------------------------------------------------------------------------------- */
+/* --- application data
+ * -------------------------------------------------------------------------------- */
 
 static void move_text(struct pair *p, size_t total, size_t piece, size_t room)
 {
@@ -644,7 +662,8 @@ Test(tls, ends_with_close_notify)
         cr_expect(slice_eq(buf_slice(&got), SLICE_LIT("last words")));
         cr_expect_eq(tls_read(p.server, &got, &e), TLS_CLOSED);
         cr_expect_eq(tls_read(p.server, &got, &e), TLS_CLOSED);
-        cr_expect(tls_write(p.server, SLICE_LIT("221 bye"), &e), "the other direction is still open");
+        cr_expect(
+            tls_write(p.server, SLICE_LIT("221 bye"), &e), "the other direction is still open");
         carry(p.server, p.client, SIZE_MAX);
         buf_clear(&got);
         cr_expect_eq(tls_read(p.client, &got, &e), TLS_DONE);

@@ -30,8 +30,7 @@ void transcript_fail(const struct transcript *t, const struct transcript_line *l
     buf_fini(&text);
 }
 
-/* --- files
- * ---------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static char *read_file(const char *path)
 {
@@ -94,8 +93,7 @@ void transcript_run_folder(const char *folder, enum transcript_mode mode, transc
     globfree(&found);
 }
 
-/* --- text
- * ----------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* The escape behind a backslash; returns what follows it. */
 static const char *decode_escape(const char *p, struct buf *out)

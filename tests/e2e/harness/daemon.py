@@ -10,6 +10,7 @@ from .net import Raw, free_port
 from .wait import until
 
 TERM_SECONDS = 20
+SANITIZER = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:")  # in a sanitized build
 
 
 def ini_text(sections):
@@ -79,8 +80,11 @@ class Submitd:
     def log(self):
         return self.log_file.read_text(encoding="utf-8") if self.log_file.exists() else ""
 
+    def said_on_stderr(self):
+        return self.stderr_file.read_text(encoding="utf-8", errors="replace") if self.stderr_file.exists() else ""
+
     def everything(self):
-        return self.log() + self.stderr_file.read_text(encoding="utf-8", errors="replace")
+        return self.log() + self.said_on_stderr()
 
     def events(self, name=None, **fields):
         return [e for e in logs.parse(self.log()) if (name is None or e.name == name)
@@ -123,14 +127,17 @@ class Submitd:
             return next(int(line.split()[1]) for line in status if line.startswith(key + ":"))
 
     def stop(self):
-        """SIGTERM; the exit status. Never leaves a process behind."""
+        """SIGTERM; it must end with 0. Never leaves a process behind."""
         if self.process is None:
-            return None
-        if self.process.poll() is None:
+            return
+        was_running = self.process.poll() is None
+        if was_running:
             self.process.terminate()
         try:
-            return self.process.wait(TERM_SECONDS)
+            status = self.process.wait(TERM_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise AssertionError("submitd did not end on SIGTERM:\n" + self.log()[-4000:]) from None
+        assert status == 0 or not was_running, f"submitd ended with {status}:\n{self.everything()[-4000:]}"
+        assert not SANITIZER.search(self.said_on_stderr()), self.said_on_stderr()[-8000:]

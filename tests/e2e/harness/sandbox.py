@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from .daemon import SANITIZER
 from .upstream import Kept, Upstream
 from .wait import until
 
@@ -52,8 +53,9 @@ class Sandbox(Upstream):
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            return self.process.wait(10)
+            self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise AssertionError("the sandbox did not end on SIGTERM") from None
+        assert self.process.returncode == 0 and not SANITIZER.search(self.said()), self.said()[-8000:]

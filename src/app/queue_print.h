@@ -1,0 +1,21 @@
+/*
+ * How `submitd queue` shows a message of the spool: a row of a table, a page, or a JSON object.
+ * Pure functions from a message and the time to text in the caller's buffer.
+ * Whatever clients and servers put into the fields, no control byte of it gets out.
+ */
+#ifndef SUBMITD_APP_QUEUE_PRINT_H
+#define SUBMITD_APP_QUEUE_PRINT_H
+
+#include "spool/store.h"
+
+void queue_add_heading(struct buf *out);
+/* One line. "*" behind the state: the message is uncertain. */
+void queue_add_row(struct buf *out, const struct store_message *m, int64_t now);
+/* Every field and every recipient, a line each. */
+void queue_add_page(struct buf *out, const struct store_message *m, int64_t now);
+/* One object without a line end. Times are seconds since 1970, UTC. */
+bool queue_add_json(struct buf *out, const struct store_message *m, int64_t now);
+
+const char *queue_state_name(enum store_state state);
+
+#endif
