@@ -1,5 +1,5 @@
 /*
- * What the subcommands share: their table's row, exit codes, and the --config option.
+ * What the subcommands share: their table's row, exit codes, options and operands.
  * main.c owns the table; each cmd_*.c is one subcommand.
  */
 #ifndef SUBMITD_APP_APP_H
@@ -17,6 +17,10 @@ struct app_options {
     const char *config;    /* never NULL */
     const char *from, *to; /* doctor: NULL when not given */
     const char *account;   /* doctor: NULL: all */
+    bool is_json;          /* queue list, show */
+    bool is_message;       /* queue show: the message itself */
+    char **operands;       /* what follows the command and is no option */
+    int operand_count;
 };
 
 typedef int app_command_fn(const struct app_options *options);
@@ -26,9 +30,10 @@ struct app_command {
     app_command_fn *run;
     const char *sentence; /* for --help */
     const char *options;  /* the getopt letters it takes beside c and h */
+    int operands_max;     /* how many operands it takes at most */
 };
 
-app_command_fn app_run, app_check, app_doctor, app_version;
+app_command_fn app_run, app_check, app_doctor, app_queue, app_version;
 
 /* Loads and prints the problems to stderr; NULL: they are errors. */
 struct setup *app_load(const char *file);

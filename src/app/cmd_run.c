@@ -2,6 +2,8 @@
 #include "app/app.h"
 #include "ops/log.h"
 #include "platform/platform.h"
+#include "net/doorbell.h"
+#include "relay/delivery.h"
 #include "relay/gateway.h"
 
 #include <signal.h>
@@ -14,6 +16,10 @@ enum { PROBLEMS_MAX = 256 * 1024 };
 struct daemon {
     const char *config_file;
     struct loop *loop;
+    struct doorbell *
+        doorbell; /* the spool's threads ring it; this and the two below are NULL without a spool */
+    struct store *store;
+    struct delivery *delivery;
     struct gateway *gateway;
     bool is_reloading;      /* a worker has the three below */
     bool must_reload_again; /* SIGHUP came meanwhile */
@@ -102,10 +108,20 @@ static void start_reload(struct daemon *d)
 
 /* --- signals --- */
 
-static void on_drained(void *user)
+static void on_delivered(void *user)
 {
     struct daemon *d = user;
     loop_stop(d->loop);
+}
+
+/* Clients are gone; what is on its way from the spool may end, too. */
+static void on_drained(void *user)
+{
+    struct daemon *d = user;
+    if (d->delivery)
+        delivery_drain(d->delivery, loop_now_ms(d->loop) + GATEWAY_DRAIN_MS, on_delivered, d);
+    else
+        loop_stop(d->loop);
 }
 
 static void on_stop(void *user, int signum)
@@ -134,13 +150,50 @@ static void on_hangup(void *user, int signum)
 
 /* --- life --- */
 
+static void on_ring(void *user)
+{
+    struct daemon *d = user;
+    if (d->store)
+        store_poll(d->store);
+}
+
+static void ring(void *user)
+{
+    doorbell_ring(user);
+}
+
+static bool needs_spool(const struct config_delivery *c)
+{
+    return strcmp(c->mode, "queue") == 0 || strcmp(c->on_failure, "spool") == 0;
+}
+
+static bool build_spool(struct daemon *d, const struct config_delivery *config, struct err *e)
+{
+    if (!needs_spool(config))
+        return true;
+    d->doorbell = doorbell_new(d->loop, on_ring, d);
+    if (!d->doorbell)
+        return err_set(e, ERR_MEMORY, "out of memory");
+    struct store_params params = {
+        .path = config->spool,
+        .min_free = config->min_free,
+        .wake = ring,
+        .wake_user = d->doorbell,
+    };
+    if (!store_open(&params, &d->store, e))
+        return false;
+    d->delivery = delivery_new(d->loop, d->store);
+    return d->delivery || err_set(e, ERR_MEMORY, "out of memory");
+}
+
 static bool build(struct daemon *d, struct setup *setup, struct err *e)
 {
     return open_log(setup->config, e) && loop_new(&d->loop, e) &&
            loop_on_signal(d->loop, SIGTERM, on_stop, d, e) &&
            loop_on_signal(d->loop, SIGINT, on_stop, d, e) &&
            loop_on_signal(d->loop, SIGHUP, on_hangup, d, e) &&
-           gateway_new(d->loop, setup, &d->gateway, e);
+           build_spool(d, &setup->config->delivery, e) &&
+           gateway_new(d->loop, setup, d->delivery, &d->gateway, e);
 }
 
 int app_run(const struct app_options *options)
@@ -164,6 +217,9 @@ int app_run(const struct app_options *options)
     loop_run(d.loop);
     log_event(LOG_LEVEL_INFO, "stopped", LOG_INT("pid", getpid()));
     gateway_free(d.gateway);
+    store_close(d.store);
+    delivery_free(d.delivery);
+    doorbell_free(d.doorbell);
     loop_free(d.loop);
     log_close();
     return APP_FINE;

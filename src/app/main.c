@@ -8,11 +8,12 @@
 #include <stdlib.h>
 
 static const struct app_command commands[] = {
-    { "run", app_run, "relay mail until SIGTERM (SIGHUP: load the configuration again)", "" },
+    { "run", app_run, "relay mail until SIGTERM (SIGHUP: load the configuration again)", "", 0 },
     { "check", app_check, "check the configuration and print it with every default, secrets masked",
-        "" },
-    { "doctor", app_doctor, "walk the way to Exchange step by step, from DNS to login", "fta" },
-    { "version", app_version, "print the version", "" },
+        "", 0 },
+    { "doctor", app_doctor, "walk the way to Exchange step by step, from DNS to login", "fta", 0 },
+    { "queue", app_queue, "show and change what waits in the spool", "jm", 2 },
+    { "version", app_version, "print the version", "", 0 },
 };
 
 static const struct option long_options[] = {
@@ -20,6 +21,8 @@ static const struct option long_options[] = {
     { "from", required_argument, NULL, 'f' },
     { "to", required_argument, NULL, 't' },
     { "account", required_argument, NULL, 'a' },
+    { "json", no_argument, NULL, 'j' },
+    { "message", no_argument, NULL, 'm' },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
@@ -37,6 +40,12 @@ static void print_usage(FILE *to)
         "  --account NAME    only this account (default: all)\n"
         "  --from ADDRESS    also ask whether this sender is accepted\n"
         "  --to ADDRESS      with --from: send a real message there\n"
+        "queue only:\n"
+        "  list [--json]     every message: state, tries, next try, last reply\n"
+        "  show ID           all that is known of one [--json], or the message itself [--message]\n"
+        "  retry ID|all      try at once, those held and failed, too\n"
+        "  hold ID|all       keep back, until: release ID|all\n"
+        "  cancel ID|all     remove; nobody is told\n"
         "\nexit status: 0 fine, 1 what was asked about is not fine, 2 usage or configuration "
         "error\n",
         platform_default_config());
@@ -79,6 +88,10 @@ static int take_option(const struct app_command *command, int letter, struct app
             command->name);
         return APP_USAGE;
     }
+    if (letter == 'j' || letter == 'm') {
+        *(letter == 'j' ? &options->is_json : &options->is_message) = true;
+        return -1;
+    }
     *(letter == 'c'     ? &options->config
         : letter == 'f' ? &options->from
         : letter == 't' ? &options->to
@@ -108,8 +121,11 @@ int main(int argc, char **argv)
         if (status >= 0)
             return status;
     }
-    if (optind < argc - 1) {
-        fprintf(stderr, "submitd %s: unexpected argument '%s'\n", command->name, argv[optind + 1]);
+    options.operands = argv + 1 + optind;
+    options.operand_count = argc - 1 - optind;
+    if (options.operand_count > command->operands_max) {
+        fprintf(stderr, "submitd %s: unexpected argument '%s'\n", command->name,
+            options.operands[command->operands_max]);
         return APP_USAGE;
     }
     platform_protect_memory();

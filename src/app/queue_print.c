@@ -231,11 +231,6 @@ static json_t *text_value(const char *text)
     return value;
 }
 
-static json_t *time_value(int64_t when, bool is_known)
-{
-    return is_known ? json_integer(when) : json_null();
-}
-
 /* json_object_set_new takes the value and says when it is NULL. */
 static json_t *rcpt_object(const struct store_rcpt *r)
 {
@@ -285,9 +280,9 @@ static bool set_fields(json_t *o, const struct store_message *m, int64_t now)
         { "from", text_value(m->sender) },
         { "recipients", rcpts_array(m) },
         { "attempts", json_integer(m->attempts) },
-        { "arrived", time_value(m->arrived, true) },
-        { "expires", time_value(m->expires, true) },
-        { "next_try", time_value(m->next_try, m->state == STORE_QUEUED) },
+        { "arrived", json_integer(m->arrived) },
+        { "expires", json_integer(m->expires) },
+        { "next_try", m->state == STORE_QUEUED ? json_integer(m->next_try) : json_null() },
         { "last_reply", text_value(m->last_reply) },
         { "account", text_value(m->account) },
         { "client", client_value(m) },

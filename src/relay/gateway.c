@@ -2,6 +2,7 @@
 #include "net/listener.h"
 #include "ops/log.h"
 #include "relay/census.h"
+#include "relay/delivery.h"
 #include "relay/inbound.h"
 #include "relay/pool.h"
 
@@ -18,6 +19,7 @@ struct door {
 struct gateway {
     struct loop *loop;
     struct setup *setup;
+    struct delivery *delivery;
     struct door *doors[GATEWAY_LISTENERS_MAX];
     size_t door_count;
     struct list clients;
@@ -119,6 +121,7 @@ static void on_accept(void *user, struct conn *c)
         .loop = g->loop,
         .setup = g->setup,
         .listener = d->config,
+        .delivery = g->delivery,
         .gone = on_gone,
         .user = g,
     };
@@ -210,6 +213,21 @@ static bool set_doors(struct gateway *g, const struct config *config, struct err
 
 /* --- life --- */
 
+static void on_login(void *user, const char *account)
+{
+    delivery_upstream_works(user, account);
+}
+
+static void put_in_force(struct gateway *g, struct setup *setup)
+{
+    g->setup = setup;
+    if (!g->delivery)
+        return;
+    setup->on_login = on_login;
+    setup->on_login_user = g->delivery;
+    delivery_use_setup(g->delivery, setup);
+}
+
 static void warm_up(struct gateway *g)
 {
     struct pool *pool = setup_default_pool(g->setup);
@@ -226,13 +244,14 @@ static void on_drain_timer(void *user)
     say_drained(g);
 }
 
-bool gateway_new(
-    struct loop *loop, struct setup *setup, struct gateway **ret_gateway, struct err *e)
+bool gateway_new(struct loop *loop, struct setup *setup, struct delivery *delivery,
+    struct gateway **ret_gateway, struct err *e)
 {
     struct gateway *g = calloc(1, sizeof *g);
     if (!g)
         return err_set(e, ERR_MEMORY, "out of memory");
     g->loop = loop;
+    g->delivery = delivery;
     list_init(&g->clients);
     g->census = census_new();
     g->drain_timer = timer_new(loop, on_drain_timer, g);
@@ -243,7 +262,7 @@ bool gateway_new(
         gateway_free(g);
         return false;
     }
-    g->setup = setup;
+    put_in_force(g, setup);
     warm_up(g);
     *ret_gateway = g;
     return true;
@@ -258,7 +277,7 @@ bool gateway_reload(struct gateway *g, struct setup *setup, struct err *e)
     if (!set_doors(g, setup->config, e))
         return false;
     setup_unref(g->setup);
-    g->setup = setup;
+    put_in_force(g, setup);
     warm_up(g);
     return true;
 }

@@ -8,6 +8,7 @@
 
 #include "relay/setup.h"
 
+struct delivery;
 struct gateway;
 
 enum {
@@ -17,8 +18,9 @@ enum {
 
 /* Takes the reference to `setup` when it succeeds. Binds every listener or none; `e` names the one
  * that failed. */
-bool gateway_new(
-    struct loop *loop, struct setup *setup, struct gateway **ret_gateway, struct err *e);
+/* `delivery` NULL: no spool; it follows each reload, and outlives the gateway. */
+bool gateway_new(struct loop *loop, struct setup *setup, struct delivery *delivery,
+    struct gateway **ret_gateway, struct err *e);
 /* Listeners that stay in the configuration keep their sockets; sessions in flight keep their setup.
  * On failure everything is as it was. Takes the reference to `setup` when it succeeds. */
 bool gateway_reload(struct gateway *g, struct setup *setup, struct err *e);

@@ -11,6 +11,7 @@ struct inbound {
     struct loop *loop;
     struct setup *setup;
     const struct config_listener *listener;
+    struct delivery *delivery;
     inbound_gone_fn *gone;
     void *user;
     struct conn *conn;
@@ -92,7 +93,7 @@ static void on_mail(struct inbound *in, const struct smtp_event *ev)
         .protocol = smtp_server_protocol(in->server),
     };
     in->transaction = transaction_new(
-        in->loop, in->setup, &client, ev->mail, ev->ticket, &transaction_events, in);
+        in->loop, in->setup, in->delivery, &client, ev->mail, ev->ticket, &transaction_events, in);
     if (in->transaction)
         transaction_start(in->transaction);
     else
@@ -307,6 +308,7 @@ struct inbound *inbound_new(const struct inbound_params *params, struct conn *c)
     in->loop = params->loop;
     in->setup = setup_ref(params->setup);
     in->listener = params->listener;
+    in->delivery = params->delivery;
     in->gone = params->gone;
     in->user = params->user;
     in->conn = c;

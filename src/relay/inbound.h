@@ -10,6 +10,7 @@
 #include "net/conn.h"
 #include "relay/setup.h"
 
+struct delivery;
 struct inbound;
 
 /* `in` is gone when this returns; its address must not be used afterwards. */
@@ -19,6 +20,7 @@ struct inbound_params {
     struct loop *loop;
     struct setup *setup;                    /* a reference is taken */
     const struct config_listener *listener; /* of that setup's configuration */
+    struct delivery *delivery;              /* NULL: there is no spool */
     inbound_gone_fn *gone;
     void *user;
 };

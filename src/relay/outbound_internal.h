@@ -40,7 +40,7 @@ struct outbound {
     bool is_freed;
     bool login_was_refused;
     bool used_binding, dropped_binding; /* channel bindings of the login */
-    unsigned number; /* of this session, for the log */
+    unsigned number;                    /* of this session, for the log */
     unsigned uses;
     uint64_t began_ms, setup_deadline, idle_since;
     struct dialer *dialer;

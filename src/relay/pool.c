@@ -237,6 +237,8 @@ static void on_connected(void *user, struct outbound *o)
     p->caps = *smtp_client_caps(outbound_client(o));
     list_remove(outbound_link(o));
     offer(p, o);
+    if (p->setup->on_login)
+        p->setup->on_login(p->setup->on_login_user, pool_account(p)->name);
     grow(p);
 }
 

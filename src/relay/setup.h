@@ -27,6 +27,9 @@ struct setup {
     char hostname[SETUP_HOSTNAME_MAX];
     struct loop *loop;    /* from setup_attach on */
     struct timer *reaper; /* frees the setup in a turn of its own */
+    /* A login of this account worked; NULL: nobody wants to know. */
+    void (*on_login)(void *user, const char *account);
+    void *on_login_user;
 };
 
 /* Blocks (files, password_command): on a worker, or before the loop runs. NULL: `problems` says

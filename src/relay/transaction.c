@@ -31,6 +31,7 @@ uint64_t tx_now(const struct transaction *t)
 
 static void destroy(struct transaction *t)
 {
+    tx_discard_text(t);
     pool_wait_cancel(t->wait);
     for (size_t i = 0; i < t->rcpt_count; i++) {
         free(t->rcpts[i].mailbox);
@@ -60,7 +61,7 @@ void tx_enter(struct transaction *t)
  * upstream has its verdict. */
 void tx_leave(struct transaction *t)
 {
-    if (--t->depth == 0 && !t->events && t->phase != WANT_FINAL)
+    if (--t->depth == 0 && !t->events && t->phase != WANT_FINAL && t->phase != WANT_COMMIT)
         destroy(t);
 }
 
@@ -97,14 +98,16 @@ static void describe_client(struct transaction *t, const struct transaction_clie
 }
 
 struct transaction *transaction_new(struct loop *loop, struct setup *setup,
-    const struct transaction_client *client, const struct smtp_mail *mail, uint32_t ticket,
-    const struct transaction_events *events, void *user)
+    struct delivery *delivery, const struct transaction_client *client,
+    const struct smtp_mail *mail, uint32_t ticket, const struct transaction_events *events,
+    void *user)
 {
     struct transaction *t = calloc(1, sizeof *t);
     if (!t)
         return NULL;
     t->loop = loop;
     t->setup = setup_ref(setup);
+    t->delivery = delivery;
     t->events = events;
     t->user = user;
     t->mail_ticket = ticket;
@@ -124,7 +127,9 @@ struct transaction *transaction_new(struct loop *loop, struct setup *setup,
 void transaction_start(struct transaction *t)
 {
     tx_enter(t);
-    if (t->pool) {
+    if (tx_is_queue_mode(t)) {
+        tx_keep(t, NULL, false);
+    } else if (t->pool) {
         tx_take_session(t);
     } else {
         struct err why;
@@ -170,6 +175,8 @@ bool transaction_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, uint3
     if (t->session) {
         tx_send_rcpts(t);
         outbound_flush(t->session);
+    } else if (t->phase == KEEP_ENVELOPE) {
+        tx_keep_rcpt(t, &t->rcpts[t->rcpt_count - 1]);
     } else if (t->phase != WANT_SESSION) {
         tx_answer_reason(t, &t->rcpts[t->rcpt_count - 1].ticket);
     }
@@ -185,6 +192,8 @@ void transaction_data(struct transaction *t, uint32_t ticket)
         tx_set_phase(t, WANT_GO_AHEAD);
         smtp_client_data(outbound_client(t->session), tx_now(t));
         outbound_poll(t->session);
+    } else if (t->phase == KEEP_ENVELOPE) {
+        tx_keep_data(t);
     } else {
         tx_answer_reason(t, &t->data_ticket);
     }
@@ -195,8 +204,10 @@ static void send_text(struct transaction *t, enum smtp_header_verdict verdict)
 {
     switch (verdict) {
     case SMTP_HEADER_OK:
-        if (t->text.len > 0)
+        if (t->text.len > 0 && t->session)
             smtp_client_body(outbound_client(t->session), buf_slice(&t->text), tx_now(t));
+        if (t->text.len > 0 && t->writer)
+            store_writer_add(t->writer, buf_slice(&t->text));
         buf_clear(&t->text);
         return;
     case SMTP_HEADER_TOO_LONG:
@@ -210,7 +221,7 @@ static void send_text(struct transaction *t, enum smtp_header_verdict verdict)
 
 void transaction_body(struct transaction *t, struct slice text)
 {
-    if (t->is_text_dropped || t->phase != WANT_TEXT)
+    if (t->is_text_dropped || (t->phase != WANT_TEXT && t->phase != KEEP_TEXT))
         return;
     tx_enter(t);
     send_text(t, smtp_header_filter_feed(&t->filter, text, &t->text));
@@ -244,6 +255,8 @@ void transaction_end(struct transaction *t, uint32_t ticket, uint64_t text_size,
         send_text(t, smtp_header_filter_end(&t->filter, &t->text));
     if (t->is_text_dropped) {
         answer_dropped(t);
+    } else if (t->phase == KEEP_TEXT) {
+        tx_commit(t);
     } else {
         tx_set_phase(t, WANT_FINAL);
         smtp_client_body_end(outbound_client(t->session), tx_now(t));
@@ -279,6 +292,9 @@ static bool take_back(struct transaction *t)
         break;
     case WANT_SESSION:
     case WANT_FINAL:
+    case KEEP_ENVELOPE:
+    case KEEP_TEXT:
+    case WANT_COMMIT:
     case FAILED:
     case FINISHED:
         break;
@@ -291,7 +307,7 @@ void transaction_abandon(struct transaction *t, const char *why)
 {
     tx_enter(t);
     t->events = NULL;
-    if (t->phase == WANT_GO_AHEAD || t->phase == WANT_TEXT)
+    if (t->phase == WANT_GO_AHEAD || t->phase == WANT_TEXT || t->phase == KEEP_TEXT)
         tx_log_message(t, LOG_LEVEL_WARNING, "aborted", NULL, why);
     /* In WANT_FINAL the upstream has it all: the verdict is awaited and logged. */
     if (t->session && t->phase != WANT_FINAL) {
@@ -303,7 +319,8 @@ void transaction_abandon(struct transaction *t, const char *why)
 
 bool transaction_is_congested(const struct transaction *t)
 {
-    return t->session && t->phase == WANT_TEXT && outbound_is_congested(t->session);
+    bool is_sending = t->session && t->phase == WANT_TEXT && outbound_is_congested(t->session);
+    return is_sending || (t->writer && store_writer_is_congested(t->writer));
 }
 
 bool transaction_is_over(const struct transaction *t)

@@ -12,6 +12,7 @@
 #include "relay/pool.h"
 #include "smtp/command.h"
 
+struct delivery;
 struct transaction;
 
 enum { TRANSACTION_ID_SIZE = 17 };
@@ -31,10 +32,11 @@ struct transaction_client {
     const char *protocol; /* "ESMTP" */
 };
 
-/* Takes a reference to `setup`. NULL when out of memory. */
+/* Takes a reference to `setup`. `delivery` NULL: no spool. NULL when out of memory. */
 struct transaction *transaction_new(struct loop *loop, struct setup *setup,
-    const struct transaction_client *client, const struct smtp_mail *mail, uint32_t ticket,
-    const struct transaction_events *events, void *user);
+    struct delivery *delivery, const struct transaction_client *client,
+    const struct smtp_mail *mail, uint32_t ticket, const struct transaction_events *events,
+    void *user);
 /* Looks for a session; MAIL's ticket may be answered before this returns. */
 void transaction_start(struct transaction *t);
 /* No event comes afterwards; whatever can be taken back is. */

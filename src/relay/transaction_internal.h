@@ -10,6 +10,7 @@
 #include "relay/reason.h"
 #include "relay/transaction.h"
 #include "smtp/header.h"
+#include "spool/store.h"
 
 enum transaction_phase {
     WANT_SESSION,  /* the pool looks for one; MAIL and RCPT are kept */
@@ -17,6 +18,9 @@ enum transaction_phase {
     WANT_GO_AHEAD, /* DATA's 354 */
     WANT_TEXT,     /* the client sends */
     WANT_FINAL,    /* everything was sent, the upstream has the word */
+    KEEP_ENVELOPE, /* without the upstream: we accept for the spool */
+    KEEP_TEXT,     /* the client sends, for the spool only */
+    WANT_COMMIT,   /* the spool has the word */
     FAILED,        /* our trouble: every ticket gets `reason` */
     FINISHED,      /* the verdict was given; or nothing was left to send */
 };
@@ -63,6 +67,11 @@ struct transaction {
     struct smtp_reply early; /* a verdict that came before the client had sent all */
     struct reason reason;    /* FAILED, or our own refusal of the text */
     bool has_reason;
+    struct delivery *delivery;   /* NULL: there is no spool */
+    struct store_writer *writer; /* a copy of the text, for the spool; NULL without */
+    char kept_why[ERR_TEXT_MAX]; /* why the upstream could not have it; "" in queue mode */
+    bool is_uncertain;
+    char empty[1];
 };
 
 /* Around everything that may call out: a transaction that is let go of meanwhile is freed at the
@@ -98,6 +107,23 @@ void tx_fail(struct transaction *t, const struct err *why);
 /* We refuse the text ourselves; the client hears it at the end of its text. */
 void tx_refuse_text(struct transaction *t, unsigned code, const char *status, const char *text);
 
+/* transaction_keep.c: the way into the spool. */
+bool tx_is_queue_mode(const struct transaction *t);
+/* True when our trouble need not be the client's. */
+bool tx_can_keep(const struct transaction *t);
+/* Goes on without the upstream. `why` NULL: queue mode. */
+void tx_keep(struct transaction *t, const struct err *why, bool is_uncertain);
+/* True when the reply is about our session and the message is kept instead. */
+bool tx_keep_if_about_us(struct transaction *t, const struct smtp_reply *reply);
+void tx_keep_rcpt(struct transaction *t, struct recipient *r);
+void tx_keep_data(struct transaction *t);
+void tx_commit(struct transaction *t);
+/* False when out of memory; true, too, when no copy is wanted. */
+bool tx_open_writer(struct transaction *t);
+void tx_discard_text(struct transaction *t);
+
+/* The filter is set up, the text may come; `phase` is WANT_TEXT or KEEP_TEXT. */
+void tx_begin_text(struct transaction *t, enum transaction_phase phase);
 /* An idle session, or the pool's next one. */
 void tx_take_session(struct transaction *t);
 void tx_send_rcpts(struct transaction *t);

@@ -89,6 +89,8 @@ static void finish_if_refused(struct transaction *t)
 
 static void on_mail_reply(struct transaction *t, const struct smtp_reply *reply)
 {
+    if (tx_keep_if_about_us(t, reply))
+        return;
     t->mail_is_accepted = smtp_reply_class(reply) == 2;
     if (!t->mail_is_accepted)
         tx_log_refused(t, "MAIL", t->envelope_from, reply);
@@ -99,6 +101,8 @@ static void on_mail_reply(struct transaction *t, const struct smtp_reply *reply)
 static void on_rcpt_reply(struct transaction *t, const struct smtp_reply *reply)
 {
     assert(t->rcpts_answered < t->rcpts_sent);
+    if (tx_keep_if_about_us(t, reply))
+        return;
     struct recipient *r = &t->rcpts[t->rcpts_answered++];
     r->is_accepted = smtp_reply_class(reply) == 2;
     t->rcpts_accepted += r->is_accepted;
@@ -108,7 +112,7 @@ static void on_rcpt_reply(struct transaction *t, const struct smtp_reply *reply)
     finish_if_refused(t);
 }
 
-static void begin_text(struct transaction *t)
+void tx_begin_text(struct transaction *t, enum transaction_phase phase)
 {
     const char *force_sender = pool_account(t->pool)->force_sender;
     const char *only = NULL;
@@ -126,16 +130,20 @@ static void begin_text(struct transaction *t)
     };
     smtp_header_filter_init(&t->filter, &params);
     t->has_filter = true;
-    tx_set_phase(t, WANT_TEXT);
+    if (!tx_open_writer(t))
+        t->delivery = NULL; /* out of memory: it goes without the copy */
+    tx_set_phase(t, phase);
 }
 
 static void on_data_reply(struct transaction *t, const struct smtp_reply *reply)
 {
     if (reply->code == 354) {
-        begin_text(t);
+        tx_begin_text(t, WANT_TEXT);
         tx_answer(t, &t->data_ticket, 354, NULL, "Start mail input; end with <CRLF>.<CRLF>");
         return;
     }
+    if (tx_keep_if_about_us(t, reply))
+        return;
     tx_log_reply(t, LOG_LEVEL_WARNING, "message", reply);
     smtp_client_rset(outbound_client(t->session), tx_now(t));
     outbound_flush(t->session);
@@ -145,9 +153,12 @@ static void on_data_reply(struct transaction *t, const struct smtp_reply *reply)
 
 static void on_verdict(struct transaction *t, const struct smtp_reply *reply)
 {
+    if (tx_keep_if_about_us(t, reply))
+        return;
     if (t->phase == WANT_TEXT) { /* before the client has sent all */
         smtp_reply_copy(&t->early, reply);
         t->is_text_dropped = true;
+        tx_discard_text(t);
         tx_give_session_back(t, smtp_client_is_spoiled(outbound_client(t->session)));
         tx_tell_drained(t);
         return;

@@ -145,6 +145,7 @@ void tx_finish(struct transaction *t)
     if (!t->has_reason)
         tx_set_reason(t, 503, "5.5.1", "this transaction is over, begin again with MAIL");
     tx_set_phase(t, FINISHED);
+    tx_discard_text(t);
     tx_give_session_back(t, false);
 }
 
@@ -157,12 +158,17 @@ void tx_tell_drained(struct transaction *t)
 /* Our own trouble: whoever waits hears the reason, and whoever asks later does, too. */
 void tx_fail(struct transaction *t, const struct err *why)
 {
+    if (tx_can_keep(t)) {
+        tx_keep(t, why, t->phase == WANT_FINAL);
+        return;
+    }
     bool was_final = t->phase == WANT_FINAL;
     if (!t->has_reason)
         reason_of_err(why, &t->reason);
     t->has_reason = true;
     tx_set_phase(t, FAILED);
     t->is_text_dropped = true;
+    tx_discard_text(t);
     char said[REASON_TEXT_MAX + 16];
     snprintf(said, sizeof said, "%u %s %s", t->reason.code, t->reason.status, t->reason.text);
     tx_log_message(t, LOG_LEVEL_WARNING, was_final ? "uncertain" : "deferred", said, why->text);
@@ -182,6 +188,9 @@ void tx_refuse_text(struct transaction *t, unsigned code, const char *status, co
 {
     tx_set_reason(t, code, status, text);
     t->is_text_dropped = true;
+    tx_discard_text(t);
+    if (!t->session)
+        return;
     bool is_clean = smtp_client_body_abort(outbound_client(t->session), tx_now(t));
     if (is_clean)
         outbound_flush(t->session);

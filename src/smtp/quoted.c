@@ -48,8 +48,7 @@ static size_t encode_byte(struct slice line, size_t i, char piece[3])
     static const char hex[] = "0123456789ABCDEF";
     char c = line.p[i];
     bool is_blank_at_end = (c == ' ' || c == '\t') && i + 1 == line.n;
-    bool is_dash_in_front = c == '-' && i == 0;
-    if (is_plain(c) && c != '=' && !is_blank_at_end && !is_dash_in_front) {
+    if (is_plain(c) && c != '=' && !is_blank_at_end) {
         piece[0] = c;
         return 1;
     }
@@ -70,7 +69,7 @@ static bool add_line(struct buf *out, struct slice line)
             fits = buf_add_str(out, "=\r\n");
             column = 0;
         }
-        /* A dash that a soft line break brought to the front could begin a boundary, too. */
+        /* A dash in front could begin a boundary. */
         bool is_dash = column == 0 && piece[0] == '-';
         fits = fits && (is_dash ? buf_add_str(out, "=2D") : buf_add(out, piece, n));
         column += is_dash ? 3 : n;

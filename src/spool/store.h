@@ -1,11 +1,13 @@
 /*
- * The durable spool: messages that submitd has answered for, in one SQLite file (WAL, synchronous = FULL).
- * The application opens one; one writer thread of its own commits everything that waits in one transaction and
- * then tells all who waited (group commit). Bodies are kept in chunks and never sit in memory whole.
- * It never decides when or where to send; it never says "done" before the commit returned.
+ * The durable spool: messages that submitd has answered for, in one SQLite file (WAL, synchronous =
+ * FULL). The application opens one; one writer thread of its own commits everything that waits in
+ * one transaction and then tells all who waited (group commit). Bodies are kept in chunks and never
+ * sit in memory whole. It never decides when or where to send; it never says "done" before the
+ * commit returned.
  *
- * Threads: every function is for the loop's thread. `wake` is called from the writer thread when completions
- * wait; the owner then calls store_poll on the loop, which runs the callbacks. Times are seconds since 1970.
+ * Threads: every function is for the loop's thread. `wake` is called from the writer thread when
+ * completions wait; the owner then calls store_poll on the loop, which runs the callbacks. Times
+ * are seconds since 1970.
  */
 #ifndef SUBMITD_SPOOL_STORE_H
 #define SUBMITD_SPOOL_STORE_H
@@ -19,21 +21,23 @@
 struct store;
 
 enum {
-    STORE_CHUNK_SIZE = 65536,               /* octets of a message body per row */
-    STORE_HIGH_WATER = 512 * 1024,          /* octets of one message waiting in memory: hold the client back */
-    STORE_LOW_WATER = 128 * 1024,           /* on_drain comes below this */
+    STORE_CHUNK_SIZE = 65536, /* octets of a message body per row */
+    STORE_HIGH_WATER =
+        512 * 1024, /* octets of one message waiting in memory: hold the client back */
+    STORE_LOW_WATER = 128 * 1024, /* on_drain comes below this */
 };
 
 struct store_params {
-    const char *path;                /* of the database file; its folder must exist */
-    uint64_t min_free;               /* octets that must stay free on the disk, else ERR_LIMIT; 0: no floor */
-    void (*wake)(void *user);        /* any thread; must only make the loop call store_poll */
+    const char *path;  /* of the database file; its folder must exist */
+    uint64_t min_free; /* octets that must stay free on the disk, else ERR_LIMIT; 0: no floor */
+    void (*wake)(void *user); /* any thread; must only make the loop call store_poll */
     void *wake_user;
 };
 
 /*
- * Makes or migrates the schema, asserts the PRAGMAs that durability rests on, removes what unfinished writers of an
- * earlier life left, takes the lock. Blocks. A second daemon is refused: "spool 'FILE' is in use by process 1234".
+ * Makes or migrates the schema, asserts the PRAGMAs that durability rests on, removes what
+ * unfinished writers of an earlier life left, takes the lock. Blocks. A second daemon is refused:
+ * "spool 'FILE' is in use by process 1234".
  */
 bool store_open(const struct store_params *params, struct store **ret_store, struct err *e);
 /* For `submitd queue`: reads and changes while a daemon may run; takes no daemon lock. */
@@ -46,25 +50,25 @@ void store_poll(struct store *s);
 /* --- what is kept --- */
 
 enum store_state {
-    STORE_QUEUED,   /* to be sent at next_try */
-    STORE_HELD,     /* by a person or by on_uncertain = hold */
-    STORE_FAILED,   /* bounced; kept for keep_failed */
+    STORE_QUEUED, /* to be sent at next_try */
+    STORE_HELD,   /* by a person or by on_uncertain = hold */
+    STORE_FAILED, /* bounced; kept for keep_failed */
 };
 
 struct store_rcpt {
     char *mailbox, *notify, *orcpt; /* "" when not given */
-    bool is_done;      /* delivered, or refused for good: not sent again */
+    bool is_done;                   /* delivered, or refused for good: not sent again */
     bool is_refused;
-    char *reply;       /* the last word on this recipient, one line; "" before the first */
+    char *reply; /* the last word on this recipient, one line; "" before the first */
 };
 
 struct store_message {
-    uint64_t number;   /* ascending in order of arrival; 0: not stored yet */
-    char *id;          /* submitd's message id */
-    char *account;     /* name of the account that it was routed to last */
+    uint64_t number; /* ascending in order of arrival; 0: not stored yet */
+    char *id;        /* submitd's message id */
+    char *account;   /* name of the account that it was routed to last */
     struct ip_addr client;
     char *helo;
-    char *sender;      /* envelope sender as given; "" is the null one */
+    char *sender; /* envelope sender as given; "" is the null one */
     bool is_8bit, is_smtputf8;
     char *ret, *envid; /* "" when not given */
     bool is_bounce;    /* our own report: never bounced again */
@@ -72,8 +76,8 @@ struct store_message {
     enum store_state state;
     unsigned attempts;
     int64_t arrived, next_try, expires; /* seconds since 1970 */
-    uint64_t size;     /* octets of the body */
-    char *last_reply;  /* of the last attempt, one line */
+    uint64_t size;                      /* octets of the body */
+    char *last_reply;                   /* of the last attempt, one line */
     struct store_rcpt *rcpts;
     size_t rcpt_count;
 };
@@ -86,8 +90,8 @@ void store_message_free(struct store_message *m);
 /* `why` is NULL when it worked. */
 typedef void store_done_fn(void *user, const struct err *why);
 
-/* One body on its way in. Up to STORE_CHUNK_SIZE octets stay in memory until commit; longer ones go to disk as they
- * come, invisible until the commit. */
+/* One body on its way in. Up to STORE_CHUNK_SIZE octets stay in memory until commit; longer ones go
+ * to disk as they come, invisible until the commit. */
 struct store_writer;
 
 struct store_writer *store_writer_new(struct store *s);
@@ -97,22 +101,31 @@ void store_writer_add(struct store_writer *w, struct slice text);
 bool store_writer_is_congested(const struct store_writer *w);
 void store_writer_on_drain(struct store_writer *w, void (*fn)(void *user), void *user);
 uint64_t store_writer_size(const struct store_writer *w);
-/* Takes `w`. Copies of `m`'s fields are stored (number, size are set by the store). done(NULL) comes after the commit
- * returned: from then on submitd answers for the message. Errors: ERR_LIMIT (disk full, floor), ERR_IO. */
-void store_writer_commit(struct store_writer *w, const struct store_message *m, store_done_fn *done, void *user);
+/* Takes `w`. Copies of `m`'s fields are stored (number, size are set by the store). done(NULL)
+ * comes after the commit returned: from then on submitd answers for the message. Errors: ERR_LIMIT
+ * (disk full, floor), ERR_IO. */
+void store_writer_commit(
+    struct store_writer *w, const struct store_message *m, store_done_fn *done, void *user);
 /* Takes `w`; nothing of it stays. */
 void store_writer_discard(struct store_writer *w);
 
 /* --- sending --- */
 
-/* The result is the callback's to free; NULL with `why` on failure, count 0 when there is nothing. */
-typedef void store_list_fn(void *user, struct store_message **messages, size_t count, const struct err *why);
+/* The result is the callback's to free; NULL with `why` on failure, count 0 when there is nothing.
+ */
+typedef void store_list_fn(
+    void *user, struct store_message **messages, size_t count, const struct err *why);
 
 /*
- * Up to `limit` queued messages of `account` that are due at `now`, oldest next_try first, then in order of arrival,
- * whose number is not in `busy` (those being sent now). Each comes with its recipients, not with its body.
+ * Up to `limit` queued messages of `account` that are due at `now`, oldest next_try first, then in
+ * order of arrival, whose number is not in `busy` (those being sent now). Each comes with its
+ * recipients, not with its body.
  */
-void store_due(struct store *s, const char *account, int64_t now, size_t limit, const uint64_t *busy,
+void store_due(struct store *s, const char *account, int64_t now, size_t limit,
+    const uint64_t *busy, size_t busy_count, store_list_fn *done, void *user);
+/* Up to `limit` queued messages of any account whose time is over (expires <= now), whatever their
+ * next_try, without those in `busy`. */
+void store_overdue(struct store *s, int64_t now, size_t limit, const uint64_t *busy,
     size_t busy_count, store_list_fn *done, void *user);
 /* The earliest next_try of each account's queued messages. */
 struct store_due_time {
@@ -120,27 +133,32 @@ struct store_due_time {
     int64_t next_try;
     uint64_t count; /* queued messages */
 };
-typedef void store_times_fn(void *user, const struct store_due_time *times, size_t count, const struct err *why);
+typedef void store_times_fn(
+    void *user, const struct store_due_time *times, size_t count, const struct err *why);
 void store_due_times(struct store *s, store_times_fn *done, void *user);
 
 /* One chunk of a body, 0-based; `text` is empty behind the last one, and valid during the call. */
 typedef void store_chunk_fn(void *user, struct slice text, const struct err *why);
-void store_read_chunk(struct store *s, uint64_t number, uint64_t chunk, store_chunk_fn *done, void *user);
+void store_read_chunk(
+    struct store *s, uint64_t number, uint64_t chunk, store_chunk_fn *done, void *user);
 
-/* Writes back what an attempt changed: state, attempts, next_try, is_uncertain, last_reply, account and each
- * recipient's is_done, is_refused, reply. */
+/* Writes back what an attempt changed: state, attempts, next_try, is_uncertain, last_reply, account
+ * and each recipient's is_done, is_refused, reply. */
 void store_update(struct store *s, const struct store_message *m, store_done_fn *done, void *user);
 /* The message is gone for good (delivered, or failed long enough ago). */
 void store_remove(struct store *s, uint64_t number, store_done_fn *done, void *user);
-/* Stores a bounce and marks the original failed (state and recipients from `original`) in one transaction. */
+/* Stores a bounce and marks the original failed (state and recipients from `original`) in one
+ * transaction. */
 void store_bounce(struct store *s, struct store_writer *w, const struct store_message *bounce,
     const struct store_message *original, store_done_fn *done, void *user);
 /* All messages whose state is failed and that arrived before `before` are removed. */
 void store_expire_failed(struct store *s, int64_t before, store_done_fn *done, void *user);
-/* Routes again after a configuration load: `route` gives the account's name for a client and a sender (called on the
- * writer thread: it must be pure), NULL when there is none (the message keeps its account). */
+/* Routes again after a configuration load: `route` gives the account's name for a client and a
+ * sender (called on the writer thread: it must be pure), NULL when there is none (the message keeps
+ * its account). */
 typedef const char *store_route_fn(void *user, const struct ip_addr *client, const char *sender);
-void store_reroute(struct store *s, store_route_fn *route, void *route_user, store_done_fn *done, void *user);
+void store_reroute(
+    struct store *s, store_route_fn *route, void *route_user, store_done_fn *done, void *user);
 
 /* --- for people (submitd queue): these block --- */
 
@@ -149,14 +167,16 @@ typedef bool store_each_fn(void *user, const struct store_message *m);
 bool store_each(struct store *s, store_each_fn *fn, void *user, struct err *e);
 /* False without an error kind (ERR_NONE): there is no such message. */
 bool store_find(struct store *s, const char *id, struct store_message **ret_message, struct err *e);
-bool store_body_each(struct store *s, uint64_t number, bool (*fn)(void *user, struct slice text), void *user,
-    struct err *e);
-/* id NULL: all. *ret_count is how many were changed. Retry: next_try = now, state queued, from held and failed, too. */
+bool store_body_each(struct store *s, uint64_t number, bool (*fn)(void *user, struct slice text),
+    void *user, struct err *e);
+/* id NULL: all. *ret_count is how many were changed. Retry: next_try = now, state queued, from held
+ * and failed, too. */
 bool store_retry(struct store *s, const char *id, int64_t now, size_t *ret_count, struct err *e);
 bool store_hold(struct store *s, const char *id, size_t *ret_count, struct err *e);
 bool store_release(struct store *s, const char *id, int64_t now, size_t *ret_count, struct err *e);
 bool store_cancel(struct store *s, const char *id, size_t *ret_count, struct err *e);
-/* Counts changes that another process committed, so that a daemon notices `submitd queue`. Cheap. */
+/* Counts changes that another process committed, so that a daemon notices `submitd queue`. Cheap.
+ */
 uint64_t store_data_version(struct store *s);
 
 #endif

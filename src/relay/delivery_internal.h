@@ -1,0 +1,69 @@
+/*
+ * Inside of relay/delivery: delivery.c has the lanes and the clock, delivery_result.c what follows
+ * an attempt. Nobody else includes this.
+ */
+#ifndef SUBMITD_RELAY_DELIVERY_INTERNAL_H
+#define SUBMITD_RELAY_DELIVERY_INTERNAL_H
+
+#include "base/list.h"
+#include "ops/log.h"
+#include "relay/delivery.h"
+#include "relay/errand.h"
+
+/* One account of one setup. Retired lanes begin nothing and go when their last claim ends. */
+struct lane {
+    struct list link;
+    struct delivery *delivery;
+    struct setup *setup; /* a reference: its pool must outlive the lane's errands */
+    struct pool *pool;
+    const char *account; /* of the setup's configuration; "" is the default one */
+    struct list ready;   /* claims that were looked up and wait for their turn */
+    unsigned active, claims;
+    unsigned active_max;
+    bool is_fetching, is_retired;
+    bool is_dry;        /* the last look found nothing due */
+    uint64_t retry_at;  /* loop time: the upstream does not work before; 0: it does */
+    unsigned backoff_s; /* the last pause; 0: none */
+    struct timer *timer;
+};
+
+/* A message that delivery works on: no look-up returns it meanwhile. */
+struct claim {
+    struct list link;  /* in delivery's `claims` */
+    struct list turn;  /* in its lane's `ready` */
+    struct lane *lane; /* NULL: expiry, which needs no session */
+    struct delivery *delivery;
+    struct store_message *message;
+    bool *was_done; /* per recipient, before this attempt */
+    bool is_expired;
+    uint64_t began_ms;
+};
+
+struct delivery {
+    struct loop *loop;
+    struct store *store;
+    struct setup *setup; /* in force */
+    struct list lanes;   /* retired ones, too */
+    struct list claims;
+    unsigned claim_count;
+    struct timer *tick;
+    uint64_t data_version;
+    bool is_asking;     /* store_due_times is under way */
+    int64_t next_sweep; /* wall time of the next look for overdue and old failed messages */
+    bool is_draining;
+    uint64_t drain_deadline;
+    loop_fn *drained;
+    void *drained_user;
+};
+
+struct claim *delivery_claim(struct delivery *d, struct lane *lane, struct store_message *m);
+/* Forgets it; its lane goes on. */
+void delivery_unclaim(struct claim *c);
+/* Writes down what an attempt brought, bounces if that is due, and ends the claim. */
+void delivery_settle(struct claim *c, const struct errand_result *result);
+/* The message's time is over. */
+void delivery_expire(struct claim *c);
+/* Seconds until attempt number `attempts` + 1, with jitter. */
+unsigned delivery_backoff_s(unsigned attempts);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * What the spool asks of the system besides SQLite: a private file, a lock with the owner's pid in
+ * it, the room that is left. The store owns the lock. Nothing here reads or writes mail.
+ */
+#ifndef SUBMITD_SPOOL_DISK_H
+#define SUBMITD_SPOOL_DISK_H
+
+#include "base/err.h"
+
+#include <stdint.h>
+
+/* Makes an empty file that only its owner can read, whatever the umask is. One that is there
+ * already is left alone: opening and closing it would drop SQLite's locks in this process. */
+bool disk_make_private(const char *path, struct err *e);
+/* Locks PATH.lock until disk_unlock; ERR_CONFIG with the owner's pid when another has it. */
+bool disk_lock(const char *path, int *ret_lock, struct err *e);
+/* -1 is fine. */
+void disk_unlock(int lock);
+/* Octets that this process may still write to the file system of `path`; UINT64_MAX when the
+ * system does not say. */
+uint64_t disk_free(const char *path);
+/* A clock for intervals. */
+uint64_t disk_now_ms(void);
+
+#endif

@@ -1,0 +1,107 @@
+#include "spool/disk.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PRIVATE_MODE = S_IRUSR | S_IWUSR };
+
+bool disk_make_private(const char *path, struct err *e)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, PRIVATE_MODE);
+    if (fd < 0 && errno == EEXIST)
+        return true;
+    if (fd < 0)
+        return err_set(e, ERR_CONFIG,
+            "spool '%s' cannot be made: %s; its folder must exist and be writable by submitd", path,
+            strerror(errno));
+    bool is_private = fchmod(fd, PRIVATE_MODE) == 0;
+    if (!is_private)
+        err_set(e, ERR_IO, "spool '%s': cannot be made private: %s", path, strerror(errno));
+    close(fd);
+    return is_private;
+}
+
+/* An open file description's lock (Linux) also keeps out a second store of the same process, and
+ * is not lost when some other descriptor of the file is closed. */
+static bool take_lock(int fd)
+{
+    struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+#ifdef F_OFD_SETLK
+    return fcntl(fd, F_OFD_SETLK, &whole) == 0;
+#else
+    return fcntl(fd, F_SETLK, &whole) == 0;
+#endif
+}
+
+static bool refuse_second(int fd, const char *path, struct err *e)
+{
+    char text[24] = "";
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    long pid = n > 0 ? strtol(text, NULL, 10) : 0;
+    if (pid <= 0)
+        return err_set(e, ERR_CONFIG, "spool '%s' is in use by another process", path);
+    return err_set(e, ERR_CONFIG, "spool '%s' is in use by process %ld", path, pid);
+}
+
+/* For people and for the sentence above; the lock itself does not depend on it. */
+static void write_pid(int fd)
+{
+    char text[24];
+    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n)
+        return;
+}
+
+bool disk_lock(const char *path, int *ret_lock, struct err *e)
+{
+    char *name = str_format("%s.lock", path);
+    if (!name)
+        return err_set(e, ERR_MEMORY, "spool '%s': out of memory", path);
+    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, PRIVATE_MODE);
+    int why = errno;
+    free(name);
+    if (fd < 0)
+        return err_set(e, ERR_CONFIG,
+            "spool '%s': cannot open %s.lock: %s; the folder must exist and be writable by submitd",
+            path, path, strerror(why));
+    if (!take_lock(fd)) {
+        why = errno;
+        if (why == EAGAIN || why == EACCES)
+            refuse_second(fd, path, e);
+        else
+            err_set(e, ERR_IO, "spool '%s': cannot be locked: %s", path, strerror(why));
+        close(fd);
+        return false;
+    }
+    write_pid(fd);
+    *ret_lock = fd;
+    return true;
+}
+
+void disk_unlock(int lock)
+{
+    if (lock >= 0)
+        close(lock);
+}
+
+uint64_t disk_free(const char *path)
+{
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0)
+        return UINT64_MAX;
+    return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+uint64_t disk_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}

@@ -1,0 +1,271 @@
+/* Threads, what waits for them, and the group commit. */
+#include "spool/disk.h"
+#include "spool/store_internal.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+const struct err *op_why(const struct op *op)
+{
+    return op->has_failed ? &op->why : NULL;
+}
+
+/* --- from and to the loop's thread --- */
+
+void lane_add(struct lane *lane, struct op *op)
+{
+    struct store *s = lane->store;
+    pthread_mutex_lock(&s->mutex);
+    list_add_tail(&lane->waiting, &op->link);
+    pthread_cond_signal(&lane->is_needed);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void move_all(struct list *to, struct list *from)
+{
+    for (struct list *link; (link = list_first(from));) {
+        list_remove(link);
+        list_add_tail(to, link);
+    }
+}
+
+/* One wake is enough until store_poll has taken the list. */
+void store_post(struct store *s, struct list *done)
+{
+    if (list_is_empty(done))
+        return;
+    pthread_mutex_lock(&s->mutex);
+    bool must_wake = list_is_empty(&s->finished) && !s->is_closing;
+    move_all(&s->finished, done);
+    pthread_mutex_unlock(&s->mutex);
+    if (must_wake && s->wake)
+        s->wake(s->wake_user);
+}
+
+void store_post_failed(struct store *s, struct op *op, enum err_kind kind, const char *what)
+{
+    struct list done;
+    list_init(&done);
+    op->has_failed = true;
+    err_set(&op->why, kind, "spool '%s': %s", s->path, what);
+    list_add_tail(&done, &op->link);
+    store_post(s, &done);
+}
+
+/* --- a lane's life --- */
+
+/* With the mutex; for ever when `wait_ms` is 0. */
+static void wait_for_work(struct lane *lane, unsigned wait_ms)
+{
+    struct store *s = lane->store;
+    if (wait_ms == 0) {
+        pthread_cond_wait(&lane->is_needed, &s->mutex);
+        return;
+    }
+    uint64_t until = disk_now_ms() + wait_ms;
+    const struct timespec at = {
+        .tv_sec = (time_t)(until / 1000),
+        .tv_nsec = (long)(until % 1000) * 1000000,
+    };
+    pthread_cond_timedwait(&lane->is_needed, &s->mutex, &at);
+}
+
+/* False when the store closes and nothing waits any more. */
+static bool take_batch(struct lane *lane, struct list *batch, unsigned wait_ms)
+{
+    struct store *s = lane->store;
+    pthread_mutex_lock(&s->mutex);
+    if (list_is_empty(&lane->waiting) && !s->is_closing)
+        wait_for_work(lane, wait_ms);
+    bool goes_on = !list_is_empty(&lane->waiting) || !s->is_closing;
+    move_all(batch, &lane->waiting);
+    pthread_mutex_unlock(&s->mutex);
+    return goes_on;
+}
+
+static void *run_lane(void *arg)
+{
+    struct lane *lane = arg;
+    struct list batch;
+    list_init(&batch);
+    unsigned wait_ms = lane->rest ? lane->rest(lane, true) : 0;
+    while (take_batch(lane, &batch, wait_ms)) {
+        bool is_idle = list_is_empty(&batch);
+        if (!is_idle)
+            lane->serve(lane, &batch);
+        if (lane->rest)
+            wait_ms = lane->rest(lane, is_idle);
+    }
+    return NULL;
+}
+
+bool lane_init(struct lane *lane, struct store *s)
+{
+    lane->store = s;
+    list_init(&lane->waiting);
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0)
+        return false;
+    bool is_fine = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 &&
+                   pthread_cond_init(&lane->is_needed, &attr) == 0;
+    pthread_condattr_destroy(&attr);
+    return is_fine;
+}
+
+/* Signals belong to the loop's thread. */
+bool lane_start(struct lane *lane, struct err *e)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int why = pthread_create(&lane->thread, NULL, run_lane, lane);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    lane->is_running = why == 0;
+    return why == 0 || err_set(e, ERR_MEMORY, "spool '%s': cannot start a thread: %s",
+                           lane->store->path, strerror(why));
+}
+
+void lane_stop(struct lane *lane)
+{
+    if (lane->is_running) {
+        pthread_mutex_lock(&lane->store->mutex);
+        pthread_cond_signal(&lane->is_needed);
+        pthread_mutex_unlock(&lane->store->mutex);
+        pthread_join(lane->thread, NULL);
+    }
+    lane->is_running = false;
+    sql_close(&lane->sql);
+    pthread_cond_destroy(&lane->is_needed);
+}
+
+/* --- the writer: one transaction for all who wait --- */
+
+static void fail(struct op *op, const struct err *why)
+{
+    op->has_failed = true;
+    op->why = *why;
+}
+
+/* False when the transaction is lost (SQLite ends it by itself on some failures); else the
+ * operation's own failure stays its own. */
+static bool run_op(struct store *s, struct op *op, struct err *e)
+{
+    struct sql *c = &s->writer.sql;
+    op->has_failed = false;
+    op->is_unfinished = false;
+    if (!sql_run(c, SQL_SAVEPOINT, e))
+        return false;
+    if (op->kind->run(s, op, &op->why))
+        return sql_run(c, SQL_RELEASE, e);
+    op->has_failed = true;
+    *e = op->why;
+    return sql_is_in_transaction(c) && sql_run(c, SQL_ROLLBACK_TO, e) && sql_run(c, SQL_RELEASE, e);
+}
+
+/* All of them, or none and `e`. */
+static bool run_transaction(struct store *s, struct list *group, struct err *e)
+{
+    struct sql *c = &s->writer.sql;
+    if (!sql_run(c, SQL_BEGIN, e))
+        return false;
+    bool is_fine = true;
+    for (struct list *l = group->next; is_fine && l != group; l = l->next)
+        is_fine = run_op(s, LIST_ENTRY(l, struct op, link), e);
+    if (is_fine && sql_run(c, SQL_COMMIT, e))
+        return true;
+    if (sql_is_in_transaction(c))
+        sql_run(c, SQL_ROLLBACK, NULL);
+    return false;
+}
+
+/* On a full disk the small ones may still fit, above all those that make room. */
+static void run_one_by_one(struct store *s, struct list *group)
+{
+    keeper_checkpoint(s);
+    for (struct list *l = group->next, *next; l != group; l = next) {
+        struct op *op = LIST_ENTRY(l, struct op, link);
+        struct list alone;
+        struct err why;
+        next = l->next;
+        list_init(&alone);
+        list_remove(l);
+        list_add_tail(&alone, l);
+        if (!run_transaction(s, &alone, &why))
+            fail(op, &why);
+        list_remove(l);
+        list_add_tail(next, l);
+    }
+}
+
+static void fail_all(struct list *group, const struct err *why)
+{
+    for (struct list *l = group->next; l != group; l = l->next)
+        fail(LIST_ENTRY(l, struct op, link), why);
+}
+
+static void tell_lost(struct list *group)
+{
+    for (struct list *l = group->next; l != group; l = l->next) {
+        struct op *op = LIST_ENTRY(l, struct op, link);
+        if (op->has_failed && op->kind->lost)
+            op->kind->lost(op);
+    }
+}
+
+/* Those with more steps to go wait again, behind what came meanwhile. */
+static void requeue_unfinished(struct lane *lane, struct list *group)
+{
+    for (struct list *l = group->next, *next; l != group; l = next) {
+        struct op *op = LIST_ENTRY(l, struct op, link);
+        next = l->next;
+        if (op->has_failed || !op->is_unfinished)
+            continue;
+        op->steps++;
+        list_remove(l);
+        lane_add(lane, op);
+    }
+}
+
+/* Nothing is posted before the commit has returned: a client's 250 hangs on it. */
+void writer_serve(struct lane *lane, struct list *batch)
+{
+    struct store *s = lane->store;
+    struct err why;
+    if (!run_transaction(s, batch, &why)) {
+        if (why.kind == ERR_LIMIT)
+            run_one_by_one(s, batch);
+        else
+            fail_all(batch, &why);
+    }
+    tell_lost(batch);
+    requeue_unfinished(lane, batch);
+    store_post(s, batch);
+}
+
+/* --- the reader --- */
+
+/* One snapshot for a message and its recipients. */
+static bool run_read(struct store *s, struct op *op, struct err *e)
+{
+    struct sql *c = &s->reader.sql;
+    if (!sql_run(c, SQL_BEGIN_READ, e))
+        return false;
+    bool is_fine = op->kind->run(s, op, e);
+    if (sql_is_in_transaction(c))
+        sql_run(c, SQL_ROLLBACK, NULL);
+    return is_fine;
+}
+
+void reader_serve(struct lane *lane, struct list *batch)
+{
+    for (struct list *link; (link = list_first(batch));) {
+        struct op *op = LIST_ENTRY(link, struct op, link);
+        op->has_failed = !run_read(lane->store, op, &op->why);
+        struct list done;
+        list_init(&done);
+        list_remove(link);
+        list_add_tail(&done, link);
+        store_post(lane->store, &done);
+    }
+}
