@@ -1,8 +1,9 @@
 /* submitd run: builds the object graph, relays until a signal, takes it down again. */
 #include "app/app.h"
+#include "base/str.h"
+#include "net/doorbell.h"
 #include "ops/log.h"
 #include "platform/platform.h"
-#include "net/doorbell.h"
 #include "relay/delivery.h"
 #include "relay/gateway.h"
 
@@ -19,6 +20,7 @@ struct daemon {
     struct doorbell *
         doorbell; /* the spool's threads ring it; this and the two below are NULL without a spool */
     struct store *store;
+    char *spool_file;
     struct delivery *delivery;
     struct gateway *gateway;
     bool is_reloading;      /* a worker has the three below */
@@ -44,6 +46,11 @@ static bool open_log(const struct config *c, struct err *e)
     return log_open(&params, e);
 }
 
+static bool needs_spool(const struct config_delivery *c)
+{
+    return strcmp(c->mode, "queue") == 0 || strcmp(c->on_failure, "spool") == 0;
+}
+
 /* --- reload --- */
 
 static void log_problems(const struct buf *problems)
@@ -65,10 +72,20 @@ static void load_again(void *arg)
 
 static void start_reload(struct daemon *d);
 
+/* The spool is opened at the start, before any client is let in. */
+static bool spool_fits(const struct daemon *d, struct err *e)
+{
+    const struct config_delivery *c = &d->loaded->config->delivery;
+    if (!needs_spool(c) || (d->store && strcmp(c->spool, d->spool_file) == 0))
+        return true;
+    return err_set(e, ERR_CONFIG,
+        "the spool was switched on or moved to '%s', which takes a restart", c->spool);
+}
+
 static void put_in_force(struct daemon *d)
 {
     struct err why;
-    if (!gateway_reload(d->gateway, d->loaded, &why)) {
+    if (!spool_fits(d, &why) || !gateway_reload(d->gateway, d->loaded, &why)) {
         log_event(LOG_LEVEL_ERROR, "reload_failed", LOG_STR("reason", why.text),
             LOG_STR("remedy", "the old configuration stays in force"));
         setup_unref(d->loaded);
@@ -162,11 +179,6 @@ static void ring(void *user)
     doorbell_ring(user);
 }
 
-static bool needs_spool(const struct config_delivery *c)
-{
-    return strcmp(c->mode, "queue") == 0 || strcmp(c->on_failure, "spool") == 0;
-}
-
 static bool build_spool(struct daemon *d, const struct config_delivery *config, struct err *e)
 {
     if (!needs_spool(config))
@@ -183,7 +195,8 @@ static bool build_spool(struct daemon *d, const struct config_delivery *config, 
     if (!store_open(&params, &d->store, e))
         return false;
     d->delivery = delivery_new(d->loop, d->store);
-    return d->delivery || err_set(e, ERR_MEMORY, "out of memory");
+    d->spool_file = str_dup(config->spool);
+    return (d->delivery && d->spool_file) || err_set(e, ERR_MEMORY, "out of memory");
 }
 
 static bool build(struct daemon *d, struct setup *setup, struct err *e)
@@ -220,6 +233,7 @@ int app_run(const struct app_options *options)
     store_close(d.store);
     delivery_free(d.delivery);
     doorbell_free(d.doorbell);
+    free(d.spool_file);
     loop_free(d.loop);
     log_close();
     return APP_FINE;

@@ -14,7 +14,8 @@ WANTED = {
     "several": (["rfc822; jane@corp.example", 'rfc822; "a  b"@corp.example', "rfc822; late@corp.example",
                  "rfc822; dark@corp.example", "rfc822; mute@corp.example"],
                 ["5.7.60", "5.0.0", "4.4.7", "4.4.7", "4.4.7"]),
-    "international": ([r"utf-8; j\x{FC}rgen@b\x{FC}cher.example"], ["5.1.1"]),
+    "international": ([r"utf-8; j\x{FC}rgen@b\x{FC}cher.example",
+                       r'utf-8; "\x{20AC}\x{20}\x{5C}a"\x{2B}b\x{3D}c@corp.example'], ["5.1.1", "5.0.0"]),
     "hostile": (["rfc822; a@b??Bcc: x@evil.example", "rfc822; ??@x"], ["5.1.1", "5.0.0"]),
 }
 

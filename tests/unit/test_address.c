@@ -35,6 +35,7 @@ static const struct {
     { "<joe.doe@mail.example.com> SIZE=1", 0, "joe.doe", "mail.example.com", " SIZE=1" },
     { "<Joe+tag=x/y!#$%&'*?^_`{|}~-@example.com>", 0, "Joe+tag=x/y!#$%&'*?^_`{|}~-", "example.com",
         "" },
+    { "<azAZ09@azAZ09>", 0, "azAZ09", "azAZ09", "" },
     { "<a@b>c", 0, "a", "b", "c" },
     { "<>", NULL_PATH, "", "", "" },
     { "<> BODY=7BIT", NULL_PATH, "", "", " BODY=7BIT" },

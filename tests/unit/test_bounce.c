@@ -193,8 +193,9 @@ Test(bounce, writes_international_addresses)
             .orcpt = SLICE_LIT("utf-8;j\xc3\xbcrgen\\x{2B}x@b\xc3\xbc"
                                "cher.example"),
             .reply = SLICE_LIT("550 5.1.1 Unbekannt: J\xc3\xbcrgen \xe2\x82\xac") },
+        { .mailbox = SLICE_LIT("\"\xe2\x82\xac \\a\"+b=c@corp.example") },
     };
-    struct smtp_bounce b = facts(rcpts, 1);
+    struct smtp_bounce b = facts(rcpts, ARRAY_LEN(rcpts));
     b.to = b.sender = SLICE_LIT("gr\xc3\xbc\xc3\x9f"
                                 "e@corp.example");
     b.original = SLICE_LIT("From: gr\xc3\xbc\xc3\x9f"
@@ -308,6 +309,18 @@ Test(bounce, names_servers_by_name_or_address)
     b.remote_mta = SLICE_NONE;
     check_has_not(&b, "Remote-MTA");
     check_has(&b, "Refused by the mail server:\r\n");
+}
+
+#define TEN "0123456789"
+
+Test(bounce, folds_before_a_long_address)
+{
+    /* "Final-Recipient: rfc822; " has 25 octets. */
+    struct smtp_bounce_rcpt rcpt = { .mailbox = SLICE_LIT("a@" TEN TEN TEN TEN TEN "b") };
+    struct smtp_bounce b = facts(&rcpt, 1);
+    check_has(&b, "Final-Recipient: rfc822; a@" TEN TEN TEN TEN TEN "b\r\n");
+    rcpt.mailbox = SLICE_LIT("a@" TEN TEN TEN TEN TEN "bc");
+    check_has(&b, "Final-Recipient: rfc822;\r\n a@" TEN TEN TEN TEN TEN "bc\r\n");
 }
 
 Test(bounce, is_from_the_relay_or_whom_it_is_told)
@@ -436,6 +449,24 @@ Test(bounce, keeps_to_the_size_it_promises)
     free(rcpts);
 }
 
+Test(bounce, cuts_a_reply_between_characters)
+{
+    for (size_t n = 990; n <= 1000; n++) {
+        struct buf reply;
+        buf_init(&reply, 2000);
+        buf_add_str(&reply, "550 ");
+        while (reply.len < n)
+            buf_add_str(&reply, reply.len % 50 == 0 ? " " : "x");
+        for (size_t i = 0; i < 10; i++)
+            buf_add_str(&reply, "\xe2\x82\xac");
+        const struct smtp_bounce_rcpt rcpt = { .mailbox = SLICE_LIT("a@b"),
+            .reply = buf_slice(&reply) };
+        struct smtp_bounce b = facts(&rcpt, 1);
+        check_has_not(&b, "<0xE2>");
+        buf_fini(&reply);
+    }
+}
+
 Test(bounce, says_when_it_does_not_fit)
 {
     const struct smtp_bounce_rcpt rcpt = { .mailbox = SLICE_LIT("a@b"), .reply = SLICE_LIT("550") };
@@ -478,7 +509,6 @@ Test(bounce, goes_to_those_who_want_it)
 
 /* ---- Quoted-printable ------------------------------------------------------------------------ */
 
-#define TEN "0123456789"
 #define X75 TEN TEN TEN TEN TEN TEN TEN "01234"
 
 Test(quoted, encodes)

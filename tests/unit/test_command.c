@@ -108,12 +108,12 @@ Test(command, reads_mail)
 Test(command, reads_the_parameters_of_mail)
 {
     struct smtp_command c = parse("MAIL FROM:<a@b> size=1000  BODY=8bitmime\tSMTPUTF8 RET=hdrs "
-                                  "ENVID=QQ+2B314 AUTH=joe+40example.com");
+                                  "ENVID=QQ+09+AF AUTH=joe+40example.com");
     cr_assert_eq(c.mail.size, 1000);
     cr_assert_eq(c.mail.body, SMTP_BODY_8BITMIME);
     cr_assert(c.mail.smtputf8);
     check_slice(c.mail.ret, "hdrs", "RET");
-    check_slice(c.mail.envid, "QQ+2B314", "ENVID");
+    check_slice(c.mail.envid, "QQ+09+AF", "ENVID");
     check_slice(c.mail.auth, "joe+40example.com", "AUTH");
     c = parse("MAIL FROM:<a@b> BODY=7BIT AUTH=<> RET=FULL");
     cr_assert_eq(c.mail.body, SMTP_BODY_7BIT);
@@ -225,6 +225,8 @@ static const struct {
     { "MAIL FROM:<a@b> NOTIFY=NEVER", 555, "5.5.4", "not known" },
     { "MAIL FROM:<a@b> =1", 501, "5.5.4", "no parameter" },
     { "MAIL FROM:<a@b> <c@d>", 501, "5.5.4", "no parameter" },
+    { "MAIL FROM:<a@b> A_B=1", 501, "5.5.4", "no parameter" },
+    { "MAIL FROM:<a@b> azAZ09-=1", 555, "5.5.4", "not known" },
     { "MAIL FROM:<a@b> -X", 501, "5.5.4", "no parameter" },
     { "MAIL FROM:<j\xc3\xb6@b>", 550, "5.6.7", "SMTPUTF8" },
     { "MAIL FROM:<j\xf6@b> SMTPUTF8", 500, "5.5.2", "UTF-8" },

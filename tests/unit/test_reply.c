@@ -270,7 +270,9 @@ Test(reply, empty_ones_have_no_class)
     buf_init(&out, 100);
     cr_assert(smtp_reply_add_oneline(&r, &out));
     cr_assert_eq(out.len, 0);
+    smtp_reply_set(&copy, 250, "older");
     smtp_reply_set(&copy, 250, "old");
+    cr_assert(slice_eq(buf_slice(&copy.text), SLICE_LIT("old")));
     cr_assert(smtp_reply_copy(&copy, &r));
     cr_assert(copy.code == 0 && copy.text.len == 0);
     smtp_reply_set(&r, 354, "go\non");
