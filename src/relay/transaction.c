@@ -113,7 +113,7 @@ struct transaction *transaction_new(struct loop *loop, struct setup *setup,
     t->mail_ticket = ticket;
     t->began_ms = loop_now_ms(loop);
     make_id(t->id);
-    buf_init(&t->text, SMTP_HEADER_MAX + 2 * SMTP_BODY_EVENT_MAX);
+    buf_init(&t->text, SMTP_HEADER_MAX + SMTP_HEADER_ADDED_MAX + 2 * SMTP_BODY_EVENT_MAX);
     smtp_reply_init(&t->early);
     describe_client(t, client);
     t->pool = setup_route(setup, client->addr, mail->from.mailbox);
@@ -202,6 +202,10 @@ void transaction_data(struct transaction *t, uint32_t ticket)
 
 static void send_text(struct transaction *t, enum smtp_header_verdict verdict)
 {
+    if (t->text.failed) {
+        tx_refuse_text(t, 451, "4.3.0", "not delivered now: out of memory");
+        return;
+    }
     switch (verdict) {
     case SMTP_HEADER_OK:
         if (t->text.len > 0 && t->session)

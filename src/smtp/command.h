@@ -13,8 +13,8 @@
 #define SMTP_VERBS(X)                                                                              \
     X(EHLO)                                                                                        \
     X(HELO)                                                                                        \
-    X(MAIL) X(RCPT) X(DATA) X(BDAT) X(RSET) X(NOOP) X(VRFY) X(EXPN) X(HELP) X(QUIT) X(STARTTLS)    \
-        X(AUTH)
+    X(MAIL)                                                                                        \
+    X(RCPT) X(DATA) X(BDAT) X(RSET) X(NOOP) X(VRFY) X(EXPN) X(HELP) X(QUIT) X(STARTTLS) X(AUTH)
 
 enum smtp_verb {
 #define X(name) SMTP_VERB_##name,

@@ -54,9 +54,11 @@
                   "WHERE state = 0 AND account = ? AND next_try <= ? ORDER BY next_try, number")   \
     X(SELECT_OVERDUE, "SELECT " MESSAGE_COLUMNS " FROM message INDEXED BY message_expires "        \
                       "WHERE state = 0 AND expires <= ? ORDER BY expires, number")                 \
-    X(SELECT_DUE_TIMES,                                                                            \
-        "SELECT account, min(next_try), count(*) FROM message INDEXED BY message_due "             \
-        "WHERE state = 0 GROUP BY account")                                                        \
+    /* from one account to the next: not all of the queue is walked */                             \
+    X(SELECT_NEXT_ACCOUNT, "SELECT account, next_try FROM message INDEXED BY message_due "         \
+                           "WHERE state = 0 AND account > ? ORDER BY account, next_try LIMIT 1")   \
+    X(SELECT_FIRST_ACCOUNT, "SELECT account, next_try FROM message INDEXED BY message_due "        \
+                            "WHERE state = 0 ORDER BY account, next_try LIMIT 1")                  \
     /* store_keeper.c */                                                                           \
     X(SELECT_GONE, "SELECT number FROM message INDEXED BY message_gone "                           \
                    "WHERE state >= 3 AND state = 4 LIMIT 1")                                       \

@@ -28,7 +28,7 @@ static struct store *store_new(const char *path, struct err *e)
     s->lock = -1;
     list_init(&s->finished);
     list_init(&s->orphans);
-    if (lane_init(&s->writer, s) && lane_init(&s->reader, s))
+    if (store_lane_init(&s->writer, s) && store_lane_init(&s->reader, s))
         return s;
     err_set(e, ERR_MEMORY, "spool '%s': out of memory", path);
     store_close(s);
@@ -72,7 +72,7 @@ static bool open_daemon(struct store *s, struct err *e)
     return disk_lock(s->path, &s->lock, e) && disk_make_private(s->path, e) && open_writer(s, e) &&
            sql_open(&s->reader.sql, s->path, READER_CACHE_KB, READER_PATIENCE_MS, e) &&
            sql_open(&s->own, s->path, OWN_CACHE_KB, LOOP_PATIENCE_MS, e) &&
-           lane_start(&s->writer, e) && lane_start(&s->reader, e);
+           store_lane_start(&s->writer, e) && store_lane_start(&s->reader, e);
 }
 
 bool store_open(const struct store_params *params, struct store **ret_store, struct err *e)
@@ -142,8 +142,8 @@ void store_close(struct store *s)
     s->is_closing = true;
     pthread_mutex_unlock(&s->mutex);
     sql_close(&s->own);
-    lane_stop(&s->reader);
-    lane_stop(&s->writer); /* the last connection: SQLite moves the log into the file */
+    store_lane_stop(&s->reader);
+    store_lane_stop(&s->writer); /* the last connection: SQLite moves the log into the file */
     struct list done;
     take_finished(s, &done);
     finish_all(s, &done, false);

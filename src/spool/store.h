@@ -131,7 +131,6 @@ void store_overdue(struct store *s, int64_t now, size_t limit, const uint64_t *b
 struct store_due_time {
     char account[64];
     int64_t next_try;
-    uint64_t count; /* queued messages */
 };
 typedef void store_times_fn(
     void *user, const struct store_due_time *times, size_t count, const struct err *why);

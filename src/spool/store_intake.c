@@ -85,7 +85,7 @@ static void spill(struct store_writer *w)
     if (w->number == 0)
         w->number = ++w->store->last_number;
     w->pending += p->text.len;
-    lane_add(&w->store->writer, &p->op);
+    store_lane_add(&w->store->writer, &p->op);
 }
 
 /* --- a body --- */
@@ -213,7 +213,7 @@ void writer_commit(struct store_writer *w, const struct store_message *message,
     w->lacks_memory = w->lacks_memory || !w->message || (original && !w->original);
     if (w->number == 0)
         w->number = ++s->last_number;
-    lane_add(&s->writer, &w->op);
+    store_lane_add(&s->writer, &w->op);
 }
 
 void store_writer_commit(
@@ -258,5 +258,5 @@ void store_writer_discard(struct store_writer *w)
     w->orphan = malloc(sizeof *w->orphan);
     if (w->orphan)
         w->orphan->number = w->number;
-    lane_add(&w->store->writer, &w->op);
+    store_lane_add(&w->store->writer, &w->op);
 }

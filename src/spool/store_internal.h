@@ -50,7 +50,7 @@ const struct err *op_why(const struct op *op);
 /* --- lanes --- */
 
 /* A thread, its connection, and what waits for it. */
-struct lane {
+struct store_lane {
     struct store *store;
     struct sql sql;
     struct list waiting; /* under the mutex */
@@ -58,9 +58,9 @@ struct lane {
     pthread_t thread;
     bool is_running;
     /* Runs every operation of `batch`, posting them when they are through. */
-    void (*serve)(struct lane *lane, struct list *batch);
+    void (*serve)(struct store_lane *lane, struct list *batch);
     /* Does a step of what can wait; in how many milliseconds the next one is wanted, 0: none. */
-    unsigned (*rest)(struct lane *lane, bool is_idle);
+    unsigned (*rest)(struct store_lane *lane, bool is_idle);
 };
 
 struct store {
@@ -73,7 +73,7 @@ struct store {
     pthread_mutex_t mutex;
     struct list finished; /* under the mutex, as is the next one */
     bool is_closing;
-    struct lane writer, reader;
+    struct store_lane writer, reader;
 
     /* The loop's thread only. */
     struct sql own;       /* for people, and to notice them */
@@ -89,20 +89,18 @@ struct store {
     uint64_t free_octets;
 };
 
-bool lane_init(struct lane *lane, struct store *s);
-bool lane_start(struct lane *lane, struct err *e);
+bool store_lane_init(struct store_lane *lane, struct store *s);
+bool store_lane_start(struct store_lane *lane, struct err *e);
 /* Lets it finish what waits (is_closing must be set), joins it, closes its connection. */
-void lane_stop(struct lane *lane);
+void store_lane_stop(struct store_lane *lane);
 /* From the loop's thread: `op` is the lane's until it is finished. */
-void lane_add(struct lane *lane, struct op *op);
+void store_lane_add(struct store_lane *lane, struct op *op);
 /* Without a lane: `op` failed before it began. */
 void store_post_failed(struct store *s, struct op *op, enum err_kind kind, const char *what);
-/* From a lane: these operations (struct op links) are through; empties `done`. */
-void store_post(struct store *s, struct list *done);
 
-void writer_serve(struct lane *lane, struct list *batch);
-void reader_serve(struct lane *lane, struct list *batch);
-unsigned keeper_rest(struct lane *lane, bool is_idle);
+void writer_serve(struct store_lane *lane, struct list *batch);
+void reader_serve(struct store_lane *lane, struct list *batch);
+unsigned keeper_rest(struct store_lane *lane, bool is_idle);
 
 /* --- on the writer's thread (store_keeper.c) --- */
 
@@ -113,8 +111,9 @@ bool keeper_checkpoint(struct store *s);
 /* Deletes some chunks of messages that are gone, in a transaction of its own; *ret_found is false
  * when there was nothing to delete. */
 bool keeper_sweep(struct sql *c, bool *ret_found, struct err *e);
-/* Gives up to `pages` free pages back to the file system (with the next checkpoint). */
-bool keeper_shrink(struct sql *c, unsigned pages, struct err *e);
+/* Gives some free pages back to the file system (with the next checkpoint); *ret_more is false when
+ * there were too few to bother. */
+bool keeper_shrink(struct sql *c, bool is_idle, bool *ret_more);
 
 /* --- schema --- */
 

@@ -11,8 +11,9 @@ enum {
     FLOOR_CHECK_MS = 1000,    /* how old an answer about free space may be */
     LOG_PAGES = 4000,         /* of 4 KB: the log is moved into the file */
     LOG_PAGES_MAX = 40000,    /* readers are waited for */
-    SWEEP_CHUNKS = 64,        /* deleted in one transaction */
-    SHRINK_PAGES = 256,       /* given back in one transaction */
+    SWEEP_CHUNKS = 256,       /* deleted in one transaction */
+    SHRINK_PAGES = 1024,      /* given back in one transaction when idle */
+    SHRINK_PAGES_BUSY = 64,   /* and between two groups */
     SPARE_PAGES = 256,        /* kept for the next messages when idle */
     SPARE_PAGES_BUSY = 16384, /* and while messages come and go */
 };
@@ -118,23 +119,18 @@ static bool ask(struct sql *c, enum sql_id id, int64_t *ret_value)
     return query_end(&q, NULL) && has_row;
 }
 
-bool keeper_shrink(struct sql *c, unsigned pages, struct err *e)
+/* While messages come and go only a file that is mostly empty is made smaller, and slowly: its
+ * free pages will be wanted again. */
+bool keeper_shrink(struct sql *c, bool is_idle, bool *ret_more)
 {
-    char text[64];
-    snprintf(text, sizeof text, "PRAGMA incremental_vacuum(%u)", pages);
-    return sql_exec(c, text, e);
-}
-
-/* While messages come and go only a file that is mostly empty is made smaller: its free pages would
- * soon be wanted again. */
-static bool shrink_step(struct store *s, bool is_idle, bool *ret_more)
-{
-    struct sql *c = &s->writer.sql;
     int64_t unused, pages;
     if (!ask(c, SQL_FREE_PAGES, &unused) || !ask(c, SQL_PAGES, &pages))
         return false;
     *ret_more = is_idle ? unused > SPARE_PAGES : unused > SPARE_PAGES_BUSY && unused > pages / 2;
-    return !*ret_more || keeper_shrink(c, SHRINK_PAGES, NULL);
+    char text[64];
+    snprintf(text, sizeof text, "PRAGMA incremental_vacuum(%d)",
+        is_idle ? SHRINK_PAGES : SHRINK_PAGES_BUSY);
+    return !*ret_more || sql_exec(c, text, NULL);
 }
 
 /* True when the whole log is in the file. */
@@ -173,7 +169,7 @@ static unsigned rest_idle(struct store *s)
     if (more)
         return SOON_MS;
     if (s->may_shrink) {
-        bool is_fine = shrink_step(s, true, &more);
+        bool is_fine = keeper_shrink(&s->writer.sql, true, &more);
         s->may_shrink = !is_fine || more;
         return is_fine ? SOON_MS : RETRY_MS;
     }
@@ -189,11 +185,11 @@ static unsigned rest_busy(struct store *s)
         keeper_checkpoint(s);
     sweep(s, &more);
     if (s->may_shrink)
-        shrink_step(s, false, &more);
+        keeper_shrink(&s->writer.sql, false, &more);
     return IDLE_MS;
 }
 
-unsigned keeper_rest(struct lane *lane, bool is_idle)
+unsigned keeper_rest(struct store_lane *lane, bool is_idle)
 {
     return is_idle ? rest_idle(lane->store) : rest_busy(lane->store);
 }

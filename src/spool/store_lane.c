@@ -13,7 +13,7 @@ const struct err *op_why(const struct op *op)
 
 /* --- from and to the loop's thread --- */
 
-void lane_add(struct lane *lane, struct op *op)
+void store_lane_add(struct store_lane *lane, struct op *op)
 {
     struct store *s = lane->store;
     pthread_mutex_lock(&s->mutex);
@@ -31,32 +31,44 @@ static void move_all(struct list *to, struct list *from)
 }
 
 /* One wake is enough until store_poll has taken the list. */
-void store_post(struct store *s, struct list *done)
+static bool is_first(const struct store *s)
+{
+    return list_is_empty(&s->finished) && !s->is_closing && s->wake;
+}
+
+static void post_all(struct store *s, struct list *done)
 {
     if (list_is_empty(done))
         return;
     pthread_mutex_lock(&s->mutex);
-    bool must_wake = list_is_empty(&s->finished) && !s->is_closing;
+    bool must_wake = is_first(s);
     move_all(&s->finished, done);
     pthread_mutex_unlock(&s->mutex);
-    if (must_wake && s->wake)
+    if (must_wake)
+        s->wake(s->wake_user);
+}
+
+static void post_one(struct store *s, struct op *op)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool must_wake = is_first(s);
+    list_add_tail(&s->finished, &op->link);
+    pthread_mutex_unlock(&s->mutex);
+    if (must_wake)
         s->wake(s->wake_user);
 }
 
 void store_post_failed(struct store *s, struct op *op, enum err_kind kind, const char *what)
 {
-    struct list done;
-    list_init(&done);
     op->has_failed = true;
     err_set(&op->why, kind, "spool '%s': %s", s->path, what);
-    list_add_tail(&done, &op->link);
-    store_post(s, &done);
+    post_one(s, op);
 }
 
 /* --- a lane's life --- */
 
 /* With the mutex; for ever when `wait_ms` is 0. */
-static void wait_for_work(struct lane *lane, unsigned wait_ms)
+static void wait_for_work(struct store_lane *lane, unsigned wait_ms)
 {
     struct store *s = lane->store;
     if (wait_ms == 0) {
@@ -72,7 +84,7 @@ static void wait_for_work(struct lane *lane, unsigned wait_ms)
 }
 
 /* False when the store closes and nothing waits any more. */
-static bool take_batch(struct lane *lane, struct list *batch, unsigned wait_ms)
+static bool take_batch(struct store_lane *lane, struct list *batch, unsigned wait_ms)
 {
     struct store *s = lane->store;
     pthread_mutex_lock(&s->mutex);
@@ -86,7 +98,7 @@ static bool take_batch(struct lane *lane, struct list *batch, unsigned wait_ms)
 
 static void *run_lane(void *arg)
 {
-    struct lane *lane = arg;
+    struct store_lane *lane = arg;
     struct list batch;
     list_init(&batch);
     unsigned wait_ms = lane->rest ? lane->rest(lane, true) : 0;
@@ -100,7 +112,7 @@ static void *run_lane(void *arg)
     return NULL;
 }
 
-bool lane_init(struct lane *lane, struct store *s)
+bool store_lane_init(struct store_lane *lane, struct store *s)
 {
     lane->store = s;
     list_init(&lane->waiting);
@@ -114,7 +126,7 @@ bool lane_init(struct lane *lane, struct store *s)
 }
 
 /* Signals belong to the loop's thread. */
-bool lane_start(struct lane *lane, struct err *e)
+bool store_lane_start(struct store_lane *lane, struct err *e)
 {
     sigset_t all, before;
     sigfillset(&all);
@@ -126,7 +138,7 @@ bool lane_start(struct lane *lane, struct err *e)
                            lane->store->path, strerror(why));
 }
 
-void lane_stop(struct lane *lane)
+void store_lane_stop(struct store_lane *lane)
 {
     if (lane->is_running) {
         pthread_mutex_lock(&lane->store->mutex);
@@ -214,7 +226,7 @@ static void tell_lost(struct list *group)
 }
 
 /* Those with more steps to go wait again, behind what came meanwhile. */
-static void requeue_unfinished(struct lane *lane, struct list *group)
+static void requeue_unfinished(struct store_lane *lane, struct list *group)
 {
     for (struct list *l = group->next, *next; l != group; l = next) {
         struct op *op = LIST_ENTRY(l, struct op, link);
@@ -223,12 +235,12 @@ static void requeue_unfinished(struct lane *lane, struct list *group)
             continue;
         op->steps++;
         list_remove(l);
-        lane_add(lane, op);
+        store_lane_add(lane, op);
     }
 }
 
 /* Nothing is posted before the commit has returned: a client's 250 hangs on it. */
-void writer_serve(struct lane *lane, struct list *batch)
+void writer_serve(struct store_lane *lane, struct list *batch)
 {
     struct store *s = lane->store;
     struct err why;
@@ -240,7 +252,7 @@ void writer_serve(struct lane *lane, struct list *batch)
     }
     tell_lost(batch);
     requeue_unfinished(lane, batch);
-    store_post(s, batch);
+    post_all(s, batch);
 }
 
 /* --- the reader --- */
@@ -257,15 +269,12 @@ static bool run_read(struct store *s, struct op *op, struct err *e)
     return is_fine;
 }
 
-void reader_serve(struct lane *lane, struct list *batch)
+void reader_serve(struct store_lane *lane, struct list *batch)
 {
     for (struct list *link; (link = list_first(batch));) {
         struct op *op = LIST_ENTRY(link, struct op, link);
         op->has_failed = !run_read(lane->store, op, &op->why);
-        struct list done;
-        list_init(&done);
         list_remove(link);
-        list_add_tail(&done, link);
-        store_post(lane->store, &done);
+        post_one(lane->store, op);
     }
 }

@@ -88,7 +88,7 @@ struct choice {
 /* False with ERR_NONE when there is none of this id. */
 static bool choose(struct store *s, const char *id, struct choice *ret_choice, struct err *e)
 {
-    struct store_message *m;
+    struct store_message *m = NULL;
     *ret_choice = (struct choice){ .first = 0, .last = INT64_MAX };
     if (!id)
         return true;
@@ -171,19 +171,25 @@ bool store_release(struct store *s, const char *id, int64_t now, size_t *ret_cou
     return apply(s, &release, id, now, ret_count, e);
 }
 
-/* The messages are gone at once; their bodies follow in steps, and what fails here the daemon
- * repeats. */
+/* In steps, so that a daemon can commit in between. What fails here the daemon repeats. */
+static void give_space_back(struct sql *c)
+{
+    bool more = true;
+    while (more && keeper_sweep(c, &more, NULL)) {
+    }
+    while (keeper_shrink(c, true, &more) && more) {
+    }
+    sqlite3_wal_checkpoint_v2(c->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+/* The messages are gone at once, their bodies follow. */
 bool store_cancel(struct store *s, const char *id, size_t *ret_count, struct err *e)
 {
-    enum { ALL_FREE_PAGES = 0 };
     static const struct change cancel = { .then = SQL_CANCEL };
     if (!apply(s, &cancel, id, 0, ret_count, e))
         return false;
-    bool more = *ret_count > 0, is_fine = more;
-    while (more && is_fine)
-        is_fine = keeper_sweep(&s->own, &more, NULL);
-    if (is_fine)
-        keeper_shrink(&s->own, ALL_FREE_PAGES, NULL);
+    if (*ret_count > 0)
+        give_space_back(&s->own);
     return true;
 }
 

@@ -168,7 +168,7 @@ static void ask_list(struct store *s, struct read *r, size_t limit, const uint64
         qsort(r->busy, busy_count, sizeof *busy, by_number);
     }
     r->busy_count = busy_count;
-    lane_add(&s->reader, &r->op);
+    store_lane_add(&s->reader, &r->op);
 }
 
 void store_due(struct store *s, const char *account, int64_t now, size_t limit,
@@ -206,18 +206,33 @@ static bool keep_time(struct read *r, struct query *q)
     struct store_due_time *t = &r->times[r->count++];
     snprintf(t->account, sizeof t->account, "%s", account);
     t->next_try = query_take_int(q);
-    t->count = (uint64_t)query_take_int(q);
     free(account);
     return true;
+}
+
+/* The account behind `after` in the index (NULL: the first), with its earliest message. */
+static bool read_time(
+    struct sql *c, struct read *r, const char *after, bool *ret_found, struct err *e)
+{
+    struct query q = query_new(c, after ? SQL_SELECT_NEXT_ACCOUNT : SQL_SELECT_FIRST_ACCOUNT);
+    if (after)
+        query_text(&q, after);
+    *ret_found = query_step(&q) && keep_time(r, &q);
+    return query_end(&q, e);
 }
 
 static bool run_times(struct store *s, struct op *op, struct err *e)
 {
     struct read *r = (struct read *)op;
-    struct query q = query_new(&s->reader.sql, SQL_SELECT_DUE_TIMES);
-    while (query_step(&q) && keep_time(r, &q)) {
+    bool found = true;
+    while (found) {
+        char after[sizeof r->times->account] = "";
+        if (r->count > 0)
+            memcpy(after, r->times[r->count - 1].account, sizeof after);
+        if (!read_time(&s->reader.sql, r, r->count > 0 ? after : NULL, &found, e))
+            return false;
     }
-    return query_end(&q, e);
+    return true;
 }
 
 static void finish_times(struct store *s, struct op *op, bool tells)
@@ -242,7 +257,7 @@ void store_due_times(struct store *s, store_times_fn *done, void *user)
         return;
     }
     r->done.times = done;
-    lane_add(&s->reader, &r->op);
+    store_lane_add(&s->reader, &r->op);
 }
 
 /* --- bodies --- */
@@ -277,5 +292,5 @@ void store_read_chunk(
     r->number = number;
     r->chunk = chunk;
     r->done.chunk = done;
-    lane_add(&s->reader, &r->op);
+    store_lane_add(&s->reader, &r->op);
 }

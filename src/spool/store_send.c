@@ -64,7 +64,7 @@ void store_update(struct store *s, const struct store_message *m, store_done_fn 
         return;
     change->message = message_dup(m);
     if (change->message)
-        lane_add(&s->writer, &change->op);
+        store_lane_add(&s->writer, &change->op);
     else
         store_post_failed(s, &change->op, ERR_MEMORY, "out of memory");
 }
@@ -83,7 +83,7 @@ void store_remove(struct store *s, uint64_t number, store_done_fn *done, void *u
     if (!change)
         return;
     change->number = number;
-    lane_add(&s->writer, &change->op);
+    store_lane_add(&s->writer, &change->op);
 }
 
 void store_bounce(struct store *s, struct store_writer *w, const struct store_message *bounce,
@@ -133,7 +133,7 @@ void store_expire_failed(struct store *s, int64_t before, store_done_fn *done, v
     if (!change)
         return;
     change->before = before;
-    lane_add(&s->writer, &change->op);
+    store_lane_add(&s->writer, &change->op);
 }
 
 static bool set_account(struct sql *c, uint64_t number, const char *account, struct err *e)
@@ -192,5 +192,5 @@ void store_reroute(
         return;
     change->route = route;
     change->route_user = route_user;
-    lane_add(&s->writer, &change->op);
+    store_lane_add(&s->writer, &change->op);
 }

@@ -66,8 +66,7 @@ class Client(threading.Thread):
         entry.taken = [to for to, reply in zip(entry.recipients, replies[1:]) if reply.code == 250]
         if replies[-1].code != 354:
             entry.fate, entry.reply = Fate.REFUSED, str(replies[-1])
-            if not self.pipelines:
-                raw.cmd("RSET")
+            raw.cmd("RSET")
         return replies[-1].code == 354
 
     def message(self, raw, entry, text, following):

@@ -13,6 +13,7 @@ from ledger import REFUSED, Fate
 # older than that when submitd was killed has no excuse.
 KILL_WINDOW_SECONDS = 1.0
 CLOCK_SECONDS = 0.05
+LAG_SECONDS = 0.5
 SHOWN = 20
 
 
@@ -182,7 +183,8 @@ class Judge:
             return "the upstream hung up after the final dot"
         if is_last and link and (link["end"] == "cut" or link["held"]):
             return "the connection was cut or held up"
-        if any(first.when - CLOCK_SECONDS <= kill <= min(again.when, first.when + KILL_WINDOW_SECONDS)
-               for kill in self.kills):
+        # What the upstream had still to read when submitd was killed is kept a little later.
+        earliest = first.when - (LAG_SECONDS if is_last else CLOCK_SECONDS)
+        if any(earliest <= kill <= min(again.when, first.when + KILL_WINDOW_SECONDS) for kill in self.kills):
             return "submitd was killed"
         return None

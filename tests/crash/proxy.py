@@ -64,9 +64,11 @@ class Link:
 
     def stop(self, why):
         """The first reason counts. A cut resets both sides."""
-        self.end = self.end or why
+        if self.end:
+            return
+        self.end = why
         for writer in (self.near, self.far):
-            if self.end == "cut":
+            if why == "cut" and not writer.transport.is_closing():
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
                 writer.transport.abort()
             else:

@@ -6,7 +6,3 @@ submitd_test(queue spool base)
 target_link_libraries(test_queue PRIVATE PkgConfig::JANSSON)
 target_compile_definitions(test_queue PRIVATE SUBMITD_PROGRAM="$<TARGET_FILE:submitd>")
 add_dependencies(test_queue submitd)
-# Their messages are made of literals.
-foreach(name queue_print queue)
-    target_compile_options(test_${name} PRIVATE -Wno-write-strings)
-endforeach()

@@ -36,22 +36,31 @@ static void wait_for(const bool *is_done)
     cr_assert(*is_done);
 }
 
-static void put(const char *id, const char *sender, int64_t age, const char *body)
+/* A literal that can be written to, as the fields of a message want it. */
+#define TEXT(s) ((char[]){ s })
+
+static void put(char *id, char *sender, int64_t age, const char *body)
 {
     struct store_rcpt rcpts[] = {
-        { .mailbox = "jane@corp.example", .notify = "", .orcpt = "", .reply = "" },
-        { .mailbox = "joe@corp.example", .notify = "", .orcpt = "", .reply = "" },
+        { .mailbox = TEXT("jane@corp.example"),
+            .notify = TEXT(""),
+            .orcpt = TEXT(""),
+            .reply = TEXT("") },
+        { .mailbox = TEXT("joe@corp.example"),
+            .notify = TEXT(""),
+            .orcpt = TEXT(""),
+            .reply = TEXT("") },
     };
     int64_t now = time(NULL);
     const struct store_message m = {
-        .id = (char *)id,
-        .account = "",
+        .id = id,
+        .account = TEXT(""),
         .client = { .len = 4, .bytes = { 192, 0, 2, 7 } },
-        .helo = "erp",
-        .sender = (char *)sender,
-        .ret = "",
-        .envid = "",
-        .last_reply = "451 4.7.0 busy",
+        .helo = TEXT("erp"),
+        .sender = sender,
+        .ret = TEXT(""),
+        .envid = TEXT(""),
+        .last_reply = TEXT("451 4.7.0 busy"),
         .arrived = now - age,
         .next_try = now + 3600 + 30, /* the test has half a minute */
         .expires = now + 86400,
@@ -93,9 +102,10 @@ static void set_up(void)
     fclose(f);
     chmod(config, 0600);
     open_spool();
-    put("aaaaaaaaaaaaaaaa", "erp@corp.example", 200, "Subject: a\r\n\r\n\x1b[2Jbody\r\n");
-    put("bbbbbbbbbbbbbbbb", "", 7300, "Subject: b\r\n\r\n");
-    put("cccccccccccccccc", "\x1b[2Jevil@x", 86500, "Subject: c\r\n\r\n");
+    put(TEXT("aaaaaaaaaaaaaaaa"), TEXT("erp@corp.example"), 200,
+        "Subject: a\r\n\r\n\x1b[2Jbody\r\n");
+    put(TEXT("bbbbbbbbbbbbbbbb"), TEXT(""), 7300, "Subject: b\r\n\r\n");
+    put(TEXT("cccccccccccccccc"), TEXT("\x1b[2Jevil@x"), 86500, "Subject: c\r\n\r\n");
     close_spool();
 }
 
@@ -165,8 +175,8 @@ Test(queue, lists_for_people)
     const char *out = queue(0, "list");
     static const char *const want[] = {
         "ID                AGE  SIZE STATE    TRIES NEXT ACCOUNT ",
-        "\naaaaaaaaaaaaaaaa   3m    24 queued       0   1h (default)  erp@corp.example         "
-        "jane@corp.example +1     451 4.7.0 busy\n",
+        "\naaaaaaaaaaaaaaaa   3m    24 queued       0   1h (default)  erp@corp.example ",
+        " jane@corp.example +1     451 4.7.0 busy\n",
         "\nbbbbbbbbbbbbbbbb   2h    14 queued       0   1h (default)  <>   ",
         "\ncccccccccccccccc   1d    14 queued       0   1h (default)  <0x1B>[2Jevil@x ",
         "\n\n3 messages: 3 queued, 0 held, 0 failed\n",
@@ -259,6 +269,31 @@ Test(queue, changes_all)
     check_exactly(0, "list --json", "[\n]\n");
 }
 
+Test(queue, treats_failed_and_uncertain_messages)
+{
+    open_spool();
+    struct store_message *m = NULL;
+    struct err why = { .kind = ERR_NONE };
+    cr_assert(store_find(store, "aaaaaaaaaaaaaaaa", &m, &why), "%s", why.text);
+    m->state = STORE_FAILED;
+    m->is_uncertain = true;
+    m->rcpts[0].is_done = m->rcpts[0].is_refused = true;
+    bool is_done = false;
+    store_update(store, m, on_done, &is_done);
+    wait_for(&is_done);
+    store_message_free(m);
+    close_spool();
+    check_says(0, "list", "aaaaaaaaaaaaaaaa   3m    24 failed*      0    - ");
+    check_says(0, "list", "2 queued, 0 held, 1 failed\n* uncertain: ");
+    check_says(0, "show aaaaaaaaaaaaaaaa", "\n  refused    jane@corp.example\n");
+    check_exactly(1, "hold aaaaaaaaaaaaaaaa",
+        "submitd queue: cannot hold message 'aaaaaaaaaaaaaaaa': its state is failed\n");
+    check_exactly(1, "release aaaaaaaaaaaaaaaa",
+        "submitd queue: cannot release message 'aaaaaaaaaaaaaaaa': its state is failed\n");
+    check_exactly(0, "retry aaaaaaaaaaaaaaaa", "message aaaaaaaaaaaaaaaa to be tried at once\n");
+    check_state(0, "queued");
+}
+
 Test(queue, works_beside_the_daemon_that_notices)
 {
     open_spool();
@@ -267,7 +302,7 @@ Test(queue, works_beside_the_daemon_that_notices)
     cr_assert_eq(store_data_version(store), before);
     check_exactly(0, "hold all", "3 messages held\n");
     cr_assert_neq(store_data_version(store), before);
-    put("dddddddddddddddd", "late@corp.example", 0, "x\r\n");
+    put(TEXT("dddddddddddddddd"), TEXT("late@corp.example"), 0, "x\r\n");
     check_says(0, "list", "4 messages: 1 queued, 3 held");
     close_spool();
 }

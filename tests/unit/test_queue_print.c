@@ -4,44 +4,52 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+/* A literal that can be written to, as the fields of a message want it. */
+#define TEXT(s) ((char[]){ s })
+
 enum { NOW = 1795298782 }; /* Sat, 21 Nov 2026 22:06:22 +0000 */
 
 static struct store_rcpt rcpts[] = {
-    { .mailbox = "gone@corp.example",
-        .notify = "",
-        .orcpt = "",
+    { .mailbox = TEXT("gone@corp.example"),
+        .notify = TEXT(""),
+        .orcpt = TEXT(""),
         .is_done = true,
         .is_refused = true,
-        .reply = "550 5.1.1 User unknown" },
-    { .mailbox = "there@corp.example",
-        .notify = "FAILURE",
-        .orcpt = "rfc822;there@old.example",
+        .reply = TEXT("550 5.1.1 User unknown") },
+    { .mailbox = TEXT("there@corp.example"),
+        .notify = TEXT("FAILURE"),
+        .orcpt = TEXT("rfc822;there@old.example"),
         .is_done = true,
-        .reply = "250 2.1.5 ok" },
-    { .mailbox = "late@corp.example", .notify = "", .orcpt = "", .reply = "" },
+        .reply = TEXT("250 2.1.5 ok") },
+    { .mailbox = TEXT("late@corp.example"),
+        .notify = TEXT(""),
+        .orcpt = TEXT(""),
+        .reply = TEXT("") },
+};
+
+static const struct store_message common = {
+    .number = 7,
+    .id = TEXT("0123456789abcdef"),
+    .account = TEXT(""),
+    .client = { .len = 4, .bytes = { 192, 0, 2, 7 } },
+    .helo = TEXT("erp"),
+    .sender = TEXT("erp@corp.example"),
+    .ret = TEXT(""),
+    .envid = TEXT(""),
+    .state = STORE_QUEUED,
+    .attempts = 3,
+    .arrived = NOW - 200,
+    .next_try = NOW + 45,
+    .expires = NOW + 3 * 86400,
+    .size = 4196,
+    .last_reply = TEXT("451 4.7.0 busy"),
+    .rcpts = rcpts,
+    .rcpt_count = ARRAY_LEN(rcpts),
 };
 
 static struct store_message message(void)
 {
-    return (struct store_message){
-        .number = 7,
-        .id = "0123456789abcdef",
-        .account = "",
-        .client = { .len = 4, .bytes = { 192, 0, 2, 7 } },
-        .helo = "erp",
-        .sender = "erp@corp.example",
-        .ret = "",
-        .envid = "",
-        .state = STORE_QUEUED,
-        .attempts = 3,
-        .arrived = NOW - 200,
-        .next_try = NOW + 45,
-        .expires = NOW + 3 * 86400,
-        .size = 4196,
-        .last_reply = "451 4.7.0 busy",
-        .rcpts = rcpts,
-        .rcpt_count = ARRAY_LEN(rcpts),
-    };
+    return common;
 }
 
 static void check_row(const struct store_message *m, const char *want)
@@ -73,10 +81,10 @@ Test(queue_print, row_of_each_kind)
     struct store_message m = message();
     m.is_uncertain = true;
     m.state = STORE_HELD;
-    m.account = "payroll";
-    m.sender = "";
+    m.account = TEXT("payroll");
+    m.sender = TEXT("");
     m.rcpt_count = 1;
-    m.last_reply = "";
+    m.last_reply = TEXT("");
     check_row(&m, "0123456789abcdef   3m    4K held*        3    - payroll    <>                "
                   "       gone@corp.example        -\n");
     m.state = STORE_FAILED;
@@ -95,12 +103,14 @@ Test(queue_print, row_of_each_kind)
 Test(queue_print, row_makes_control_bytes_visible)
 {
     struct store_message m = message();
-    struct store_rcpt evil = { .mailbox = "a\x1b[2Jb@x", .notify = "", .orcpt = "", .reply = "" };
+    struct store_rcpt evil = {
+        .mailbox = TEXT("a\x1b[2Jb@x"), .notify = TEXT(""), .orcpt = TEXT(""), .reply = TEXT("")
+    };
     m.rcpts = &evil;
     m.rcpt_count = 1;
-    m.sender = "\xc3\xbc@b\xc3\xbc\xc2\x9b.example";
-    m.last_reply = "\r\nroot";
-    m.account = "a\tb";
+    m.sender = TEXT("\xc3\xbc@b\xc3\xbc\xc2\x9b.example");
+    m.last_reply = TEXT("\r\nroot");
+    m.account = TEXT("a\tb");
     check_row(&m, "0123456789abcdef   3m    4K queued       3  45s a<TAB>b    "
                   "\xc3\xbc@b\xc3\xbc<0xC2><0x9B>.example a<0x1B>[2Jb@x            "
                   "<CR><LF>root\n");
@@ -110,8 +120,8 @@ Test(queue_print, page_has_every_field)
 {
     struct store_message m = message();
     m.is_uncertain = m.is_8bit = m.is_smtputf8 = m.is_bounce = true;
-    m.ret = "HDRS";
-    m.envid = "QQ31\n";
+    m.ret = TEXT("HDRS");
+    m.envid = TEXT("QQ31\n");
     struct buf out;
     buf_init(&out, 100000);
     queue_add_page(&out, &m, NOW);
@@ -145,7 +155,7 @@ Test(queue_print, page_has_every_field)
 Test(queue_print, json_has_every_field)
 {
     struct store_message m = message();
-    m.sender = "a\"\\\x01\xff";
+    m.sender = TEXT("a\"\\\x01\xff");
     struct buf out;
     buf_init(&out, 100000);
     cr_assert(queue_add_json(&out, &m, NOW));

@@ -644,8 +644,8 @@ static void on_times(
     times_text[0] = '\0';
     for (size_t i = 0; i < count; i++) {
         size_t n = strlen(times_text);
-        snprintf(times_text + n, sizeof times_text - n, "%s:%d:%d ", times[i].account,
-            (int)(times[i].next_try - NOW), (int)times[i].count);
+        snprintf(times_text + n, sizeof times_text - n, "%s:%d ", times[i].account,
+            (int)(times[i].next_try - NOW));
     }
     has_times = true;
 }
@@ -661,11 +661,12 @@ Test(store, says_when_to_look_again)
     struct err e;
     size_t count;
     put("d", "work", NOW);
+    put("e", "", NOW + 9);
     cr_assert(store_hold(store, "d", &count, &e));
     has_times = false;
     store_due_times(store, on_times, NULL);
     run_until(&has_times);
-    cr_assert_str_eq(times_text, "payroll:-3:1 work:3:2 ");
+    cr_assert_str_eq(times_text, ":9 payroll:-3 work:3 ");
 }
 
 static void update(const struct store_message *m)
@@ -986,7 +987,7 @@ Test(store, refuses_a_second_daemon_by_the_first_ones_pid)
 {
     struct store *second;
     struct err e;
-    char want[160];
+    char want[200];
     const struct store_params params = { .path = path };
     snprintf(want, sizeof want, "spool '%s' is in use by process %ld", path, (long)getpid());
     cr_assert(!store_open(&params, &second, &e));
@@ -1187,7 +1188,6 @@ static unsigned kill_one(unsigned first, unsigned round)
     cr_assert(store_cancel(store, NULL, &count, NULL));
     cr_assert_eq(ask("SELECT count(*) FROM message WHERE state < 3"), 0);
     close_store();
-    cr_assert_gt(last, first);
     return last + 100;
 }
 
@@ -1196,4 +1196,5 @@ Test(store_file, survives_a_kill_at_any_moment)
     unsigned first = 1;
     for (unsigned round = 0; round < 20; round++)
         first = kill_one(first, round);
+    cr_assert_gt(first, 20 * 100 + 50, "the rounds were too short to show anything");
 }
