@@ -140,8 +140,8 @@ static const char *report_from(const struct claim *c)
 }
 
 /* Writes the report. False when it does not fit into `out`. */
-static bool write_bounce(
-    const struct claim *c, const char *id, const char *to, struct slice original, struct buf *out)
+static bool write_bounce(const struct claim *c, const char *id, const char *to,
+    struct slice original, struct buf *out, bool *ret_is_smtputf8)
 {
     const struct store_message *m = c->message;
     struct smtp_bounce_rcpt *rcpts = calloc(m->rcpt_count + 1, sizeof *rcpts);
@@ -171,11 +171,13 @@ static bool write_bounce(
         .original = original,
     };
     bool done = smtp_bounce_add(&bounce, out);
+    *ret_is_smtputf8 = smtp_bounce_needs_smtputf8(&bounce);
     free(rcpts);
     return done;
 }
 
-static void commit_bounce(struct claim *c, const char *id, const char *to, struct slice report)
+static void commit_bounce(
+    struct claim *c, const char *id, const char *to, struct slice report, bool is_smtputf8)
 {
     struct delivery *d = c->delivery;
     struct store_message *m = c->message;
@@ -195,7 +197,7 @@ static void commit_bounce(struct claim *c, const char *id, const char *to, struc
     bounce.sender = bounce.ret = bounce.envid = bounce.last_reply = strings[2];
     bounce.is_bounce = true;
     bounce.is_8bit = false;
-    bounce.is_smtputf8 = m->is_smtputf8;
+    bounce.is_smtputf8 = is_smtputf8;
     bounce.is_uncertain = false;
     bounce.state = STORE_QUEUED;
     bounce.attempts = 0;
@@ -223,8 +225,9 @@ static void on_original(void *user, struct slice text, const struct err *why)
     char id[BOUNCE_ID_SIZE + 64];
     snprintf(id, sizeof id, "%.40s-b%u", c->message->id, c->message->attempts);
     const char *to = bounce_address(c);
-    if (write_bounce(c, id, to, why ? SLICE_NONE : text, &report))
-        commit_bounce(c, id, to, buf_slice(&report));
+    bool is_smtputf8 = false;
+    if (write_bounce(c, id, to, why ? SLICE_NONE : text, &report, &is_smtputf8))
+        commit_bounce(c, id, to, buf_slice(&report), is_smtputf8);
     else
         store_update(c->delivery->store, c->message, on_written, c);
     buf_fini(&report);
