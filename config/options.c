@@ -297,7 +297,7 @@ static const struct option delivery_options[] = {
     { .name = "on_failure",
         .kind = &value_word,
         .offset = FIELD(on_failure),
-        .preset = "defer",
+        .preset = "spool",
         .words = on_failure_words,
         .help = "While the server cannot be used: spool takes the message in, answers 250 and sends "
                 "it later; defer answers 451, try again later." },

@@ -672,7 +672,7 @@ Test(config, defaults_are_as_documented)
     cr_expect_eq(u->session_age_ms, 480000);
     cr_expect_str_eq(u->hostname, "");
     cr_expect_str_eq(c->delivery.mode, "relay");
-    cr_expect_str_eq(c->delivery.on_failure, "defer");
+    cr_expect_str_eq(c->delivery.on_failure, "spool");
     cr_expect_str_eq(c->log.target, "stderr");
     cr_expect_eq(c->log.format, CONFIG_LOG_TEXT);
     cr_expect_eq(c->log.level, CONFIG_LOG_INFO);
