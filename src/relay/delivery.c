@@ -152,6 +152,7 @@ static void on_errand_end(void *user, struct store_message *m, const struct erra
         lane->retry_at = 0;
     }
     delivery_settle(c, result);
+    lane_run(lane); /* the next one need not wait for this one's commit */
 }
 
 static bool start_next(struct lane *lane)

@@ -82,7 +82,7 @@ static void end(struct errand *e, enum errand_end how, bool is_abort)
         pool_drop(e->pool, session);
     else if (session)
         pool_put(e->pool, session);
-    timer_set(e->timer, loop_now_ms(e->loop) + 1);
+    timer_set(e->timer, loop_now_ms(e->loop)); /* the next turn */
 }
 
 static void end_with(struct errand *e, enum errand_end how, const struct err *why, bool is_abort)
