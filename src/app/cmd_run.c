@@ -101,7 +101,9 @@ static void loaded_again(void *arg)
 {
     struct daemon *d = arg;
     log_problems(&d->problems);
-    if (d->loaded)
+    if (d->is_stopping) /* the gateway may be gone */
+        setup_unref(d->loaded);
+    else if (d->loaded)
         put_in_force(d);
     else
         log_event(LOG_LEVEL_ERROR, "reload_failed",
@@ -110,7 +112,7 @@ static void loaded_again(void *arg)
     d->loaded = NULL;
     buf_fini(&d->problems);
     d->is_reloading = false;
-    if (d->must_reload_again)
+    if (d->must_reload_again && !d->is_stopping)
         start_reload(d);
 }
 
@@ -230,6 +232,7 @@ int app_run(const struct app_options *options)
     loop_run(d.loop);
     log_event(LOG_LEVEL_INFO, "stopped", LOG_INT("pid", getpid()));
     gateway_free(d.gateway);
+    delivery_cut(d.delivery);
     store_close(d.store);
     delivery_free(d.delivery);
     doorbell_free(d.doorbell);

@@ -8,6 +8,7 @@ enum {
     TICK_MS = 1000,        /* how soon a change by `submitd queue` and a due time are noticed */
     SWEEP_S = 60,          /* between looks for overdue and old failed messages */
     THROTTLE_PAUSE_S = 60, /* Exchange counts messages per minute */
+    WRITE_AGAIN_MS = 5000, /* after the spool failed */
 };
 
 static void lane_run(struct lane *lane);
@@ -73,14 +74,31 @@ struct claim *delivery_claim(struct delivery *d, struct lane *lane, struct store
     return c;
 }
 
-static void lane_free_if_over(struct lane *lane)
+static void lane_free(struct lane *lane)
 {
-    if (!lane->is_retired || lane->claims > 0 || lane->is_fetching)
-        return;
     list_remove(&lane->link);
     timer_free(lane->timer);
     setup_unref(lane->setup);
     free(lane);
+}
+
+static void lane_free_if_over(struct lane *lane)
+{
+    if (lane->is_retired && lane->claims == 0 && !lane->is_fetching)
+        lane_free(lane);
+}
+
+static void claim_free(struct claim *c)
+{
+    list_remove(&c->link);
+    list_remove(&c->turn);
+    c->delivery->claim_count--;
+    c->delivery->unwritten_count -= c->is_unwritten;
+    if (c->lane)
+        c->lane->claims--;
+    store_message_free(c->message);
+    free(c->was_done);
+    free(c);
 }
 
 static void say_drained(struct delivery *d)
@@ -95,14 +113,8 @@ void delivery_unclaim(struct claim *c)
 {
     struct delivery *d = c->delivery;
     struct lane *lane = c->lane;
-    list_remove(&c->link);
-    list_remove(&c->turn);
-    d->claim_count--;
-    store_message_free(c->message);
-    free(c->was_done);
-    free(c);
+    claim_free(c);
     if (lane) {
-        lane->claims--;
         lane_run(lane);
         lane_free_if_over(lane);
     }
@@ -110,19 +122,47 @@ void delivery_unclaim(struct claim *c)
         timer_set(d->tick, loop_now_ms(d->loop) + 1);
 }
 
+/* --- results that the spool did not take --- */
+
+/* A message that was sent and cannot be removed would be sent again and again. */
+void delivery_keep_unwritten(struct claim *c)
+{
+    struct delivery *d = c->delivery;
+    if (d->is_draining) {
+        delivery_unclaim(c);
+        return;
+    }
+    d->unwritten_count += !c->is_unwritten;
+    c->is_unwritten = true;
+    list_add_tail(&d->unwritten, &c->turn);
+    d->write_again_at = loop_now_ms(d->loop) + WRITE_AGAIN_MS;
+}
+
+/* Those that fail again come back behind `last`. */
+static void write_again(struct delivery *d)
+{
+    if (list_is_empty(&d->unwritten) || loop_now_ms(d->loop) < d->write_again_at)
+        return;
+    struct list *last = d->unwritten.prev;
+    for (bool is_last = false; !is_last;) {
+        struct list *turn = list_first(&d->unwritten);
+        is_last = turn == last;
+        list_remove(turn);
+        delivery_write_down(LIST_ENTRY(turn, struct claim, turn));
+    }
+}
+
+static void give_up_unwritten(struct delivery *d)
+{
+    while (!list_is_empty(&d->unwritten))
+        delivery_unclaim(LIST_ENTRY(list_first(&d->unwritten), struct claim, turn));
+}
+
 /* What was only looked up is given back, so that a new look sees what people changed. */
 static void drop_ready(struct lane *lane)
 {
-    while (!list_is_empty(&lane->ready)) {
-        struct claim *c = LIST_ENTRY(list_first(&lane->ready), struct claim, turn);
-        list_remove(&c->turn);
-        list_remove(&c->link);
-        c->delivery->claim_count--;
-        lane->claims--;
-        store_message_free(c->message);
-        free(c->was_done);
-        free(c);
-    }
+    while (!list_is_empty(&lane->ready))
+        claim_free(LIST_ENTRY(list_first(&lane->ready), struct claim, turn));
 }
 
 /* Heap; the numbers that no look-up may return. */
@@ -143,6 +183,7 @@ static void on_errand_end(void *user, struct store_message *m, const struct erra
     (void)m; /* the claim has it */
     struct claim *c = user;
     struct lane *lane = c->lane;
+    c->errand = NULL;
     lane->active--;
     bool is_throttled = result->end == ERRAND_THROTTLED;
     if (is_throttled || result->end == ERRAND_NO_UPSTREAM) {
@@ -161,12 +202,24 @@ static bool start_next(struct lane *lane)
     struct claim *c = LIST_ENTRY(list_first(&lane->ready), struct claim, turn);
     list_remove(&c->turn);
     c->began_ms = loop_now_ms(d->loop);
-    if (!errand_start(d->loop, d->store, lane->pool, c->message, on_errand_end, c)) {
+    c->errand = errand_start(d->loop, d->store, lane->pool, c->message, on_errand_end, c);
+    if (!c->errand) {
         list_add_head(&lane->ready, &c->turn);
         return false;
     }
     lane->active++;
     return true;
+}
+
+/* Two looks that are under way together, for due messages and for overdue ones, can find the same
+ * one. */
+static bool is_claimed(const struct delivery *d, const struct store_message *m)
+{
+    for (struct list *l = d->claims.next; l != &d->claims; l = l->next) {
+        if (LIST_ENTRY(l, struct claim, link)->message->number == m->number)
+            return true;
+    }
+    return false;
 }
 
 static void on_due(void *user, struct store_message **messages, size_t count, const struct err *why)
@@ -177,12 +230,13 @@ static void on_due(void *user, struct store_message **messages, size_t count, co
         log_event(LOG_LEVEL_ERROR, "spool_unreadable", LOG_STR("reason", why->text));
     lane->is_dry = count == 0;
     for (size_t i = 0; i < count; i++) {
-        struct claim *c =
-            lane->is_retired ? NULL : delivery_claim(lane->delivery, lane, messages[i]);
+        if (lane->is_retired || is_claimed(lane->delivery, messages[i])) {
+            store_message_free(messages[i]);
+            continue;
+        }
+        struct claim *c = delivery_claim(lane->delivery, lane, messages[i]);
         if (c)
             list_add_tail(&lane->ready, &c->turn);
-        else if (lane->is_retired)
-            store_message_free(messages[i]);
     }
     free(messages);
     if (count > 0)
@@ -204,7 +258,8 @@ static void fetch(struct lane *lane)
 static void lane_run(struct lane *lane)
 {
     struct delivery *d = lane->delivery;
-    if (d->is_draining || lane->is_retired || lane->retry_at > loop_now_ms(d->loop))
+    if (d->is_draining || d->unwritten_count > 0 || lane->is_retired ||
+        lane->retry_at > loop_now_ms(d->loop))
         return;
     /* While it is not known whether the upstream works again, one message finds out. */
     unsigned most = lane->backoff_s > 0 ? 1 : lane->active_max;
@@ -298,11 +353,17 @@ static void on_overdue(
     if (why)
         log_event(LOG_LEVEL_ERROR, "spool_unreadable", LOG_STR("reason", why->text));
     for (size_t i = 0; i < count; i++) {
+        if (is_claimed(d, messages[i])) {
+            store_message_free(messages[i]);
+            continue;
+        }
         struct claim *c = delivery_claim(d, NULL, messages[i]);
         if (c)
             delivery_expire(c);
     }
     free(messages);
+    if (count == DELIVERY_BATCH)
+        d->next_sweep = 0; /* there may be more of them */
 }
 
 static void on_swept(void *user, const struct err *why)
@@ -350,6 +411,7 @@ static void on_tick(void *user)
         return;
     }
     timer_set(d->tick, now + TICK_MS);
+    write_again(d);
     uint64_t version = store_data_version(d->store);
     if (version != d->data_version) {
         d->data_version = version;
@@ -373,6 +435,8 @@ struct delivery *delivery_new(struct loop *loop, struct store *store)
     d->store = store;
     list_init(&d->lanes);
     list_init(&d->claims);
+    list_init(&d->unwritten);
+    list_init(&d->reroutings);
     d->tick = timer_new(loop, on_tick, d);
     if (!d->tick) {
         free(d);
@@ -392,9 +456,17 @@ static const char *route(void *user, const struct ip_addr *client, const char *s
 }
 
 struct rerouting {
+    struct list link;
     struct delivery *delivery;
     struct setup *setup;
 };
+
+static void rerouting_free(struct rerouting *r)
+{
+    list_remove(&r->link);
+    setup_unref(r->setup);
+    free(r);
+}
 
 static void on_rerouted(void *user, const struct err *why)
 {
@@ -402,8 +474,7 @@ static void on_rerouted(void *user, const struct err *why)
     if (why)
         log_event(LOG_LEVEL_ERROR, "spool_failed", LOG_STR("reason", why->text));
     look_again(r->delivery);
-    setup_unref(r->setup);
-    free(r);
+    rerouting_free(r);
 }
 
 void delivery_use_setup(struct delivery *d, struct setup *setup)
@@ -419,6 +490,7 @@ void delivery_use_setup(struct delivery *d, struct setup *setup)
     struct rerouting *r = calloc(1, sizeof *r);
     if (r) {
         *r = (struct rerouting){ .delivery = d, .setup = setup_ref(setup) };
+        list_add_tail(&d->reroutings, &r->link);
         store_reroute(d->store, route, setup, on_rerouted, r);
     }
     timer_set(d->tick, loop_now_ms(d->loop) + 1);
@@ -444,6 +516,13 @@ void delivery_upstream_works(struct delivery *d, const char *account)
     lane_run(lane);
 }
 
+const char *delivery_account(const struct delivery *d, const struct ip_addr *client,
+    const char *sender, const char *otherwise)
+{
+    const char *name = route(d->setup, client, sender);
+    return name ? name : otherwise;
+}
+
 struct store *delivery_store(struct delivery *d)
 {
     return d->store;
@@ -454,24 +533,37 @@ void delivery_drain(struct delivery *d, uint64_t deadline_ms, loop_fn *done, voi
     for (struct list *l = d->lanes.next; l != &d->lanes; l = l->next)
         drop_ready(LIST_ENTRY(l, struct lane, link));
     d->is_draining = true;
+    give_up_unwritten(d);
     d->drain_deadline = deadline_ms;
     d->drained = done;
     d->drained_user = user;
     timer_set(d->tick, loop_now_ms(d->loop) + 1);
 }
 
+void delivery_cut(struct delivery *d)
+{
+    if (!d)
+        return;
+    d->is_draining = true;
+    for (struct list *l = d->claims.next; l != &d->claims; l = l->next) {
+        struct claim *c = LIST_ENTRY(l, struct claim, link);
+        if (c->errand)
+            errand_cut(c->errand); /* the claim stays until its update is written: for ever */
+    }
+}
+
+/* What still waited for the closed store will never hear of it. */
 void delivery_free(struct delivery *d)
 {
     if (!d)
         return;
-    for (struct list *l = d->lanes.next, *next; l != &d->lanes; l = next) {
-        next = l->next;
-        retire(LIST_ENTRY(l, struct lane, link));
-    }
+    while (!list_is_empty(&d->claims))
+        claim_free(LIST_ENTRY(list_first(&d->claims), struct claim, link));
+    while (!list_is_empty(&d->lanes))
+        lane_free(LIST_ENTRY(list_first(&d->lanes), struct lane, link));
+    while (!list_is_empty(&d->reroutings))
+        rerouting_free(LIST_ENTRY(list_first(&d->reroutings), struct rerouting, link));
     timer_free(d->tick);
-    d->tick = NULL;
     setup_unref(d->setup);
-    /* An errand that the drain did not wait for still points here; the process ends. */
-    if (d->claim_count == 0 && list_is_empty(&d->lanes))
-        free(d);
+    free(d);
 }

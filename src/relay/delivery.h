@@ -21,6 +21,9 @@ enum {
 struct delivery *delivery_new(struct loop *loop, struct store *store);
 /* Takes a reference; messages that wait are routed again. */
 void delivery_use_setup(struct delivery *d, struct setup *setup);
+/* Name of the account that this mail goes through now; `otherwise` when none matches. */
+const char *delivery_account(const struct delivery *d, const struct ip_addr *client,
+    const char *sender, const char *otherwise);
 /* A message was committed for this account ("" is the default one). `is_later`: not due now, only
  * look again. */
 void delivery_kick(struct delivery *d, const char *account, bool is_later);
@@ -29,6 +32,10 @@ void delivery_upstream_works(struct delivery *d, const char *account);
 struct store *delivery_store(struct delivery *d);
 /* Begins nothing new; `done` once what is under way has ended, or at `deadline_ms`. */
 void delivery_drain(struct delivery *d, uint64_t deadline_ms, loop_fn *done, void *user);
+/* Ends what the drain did not wait for and writes down what became of it, before the store is
+ * closed; until then no callback of the store may come. */
+void delivery_cut(struct delivery *d);
+/* After the store was closed. */
 void delivery_free(struct delivery *d);
 
 #endif

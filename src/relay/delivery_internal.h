@@ -30,12 +30,14 @@ struct lane {
 /* A message that delivery works on: no look-up returns it meanwhile. */
 struct claim {
     struct list link;  /* in delivery's `claims` */
-    struct list turn;  /* in its lane's `ready` */
+    struct list turn;  /* in its lane's `ready`, later in delivery's `unwritten` */
     struct lane *lane; /* NULL: expiry, which needs no session */
     struct delivery *delivery;
     struct store_message *message;
+    struct errand *errand; /* while it is sent */
     bool *was_done; /* per recipient, before this attempt */
     bool is_expired;
+    bool is_unwritten; /* what follows from the attempt could not be stored yet */
     uint64_t began_ms;
 };
 
@@ -45,7 +47,11 @@ struct delivery {
     struct setup *setup; /* in force */
     struct list lanes;   /* retired ones, too */
     struct list claims;
+    struct list reroutings;
     unsigned claim_count;
+    struct list unwritten;    /* claims whose result is to be written again */
+    unsigned unwritten_count; /* those being written again, too; nothing is sent meanwhile */
+    uint64_t write_again_at;  /* loop time */
     struct timer *tick;
     uint64_t data_version;
     bool is_asking;     /* store_due_times is under way */
@@ -61,6 +67,10 @@ struct claim *delivery_claim(struct delivery *d, struct lane *lane, struct store
 void delivery_unclaim(struct claim *c);
 /* Writes down what an attempt brought, bounces if that is due, and ends the claim. */
 void delivery_settle(struct claim *c, const struct errand_result *result);
+/* The result could not be stored: the claim stays, so that the message is not sent again. */
+void delivery_keep_unwritten(struct claim *c);
+/* Stores the result of an attempt, a report with it if one is due, and ends the claim. */
+void delivery_write_down(struct claim *c);
 /* The message's time is over. */
 void delivery_expire(struct claim *c);
 /* Seconds until attempt number `attempts` + 1, with jitter. */

@@ -87,11 +87,15 @@ static void log_attempt(const struct claim *c, enum log_level level, const char 
 static void on_written(void *user, const struct err *why)
 {
     struct claim *c = user;
-    if (why)
-        log_event(LOG_LEVEL_ERROR, "spool_failed", LOG_STR("id", c->message->id),
-            LOG_STR("reason", why->text),
-            LOG_STR("remedy", "the message may be sent again; make room for the spool"));
-    delivery_unclaim(c);
+    if (!why) {
+        delivery_unclaim(c);
+        return;
+    }
+    log_event(LOG_LEVEL_ERROR, "spool_failed", LOG_STR("id", c->message->id),
+        LOG_STR("reason", why->text),
+        LOG_STR("remedy", "nothing is sent from the spool until it can be written; after a "
+                          "restart this message may be sent again"));
+    delivery_keep_unwritten(c);
 }
 
 static void on_bounced(void *user, const struct err *why)
@@ -101,7 +105,7 @@ static void on_bounced(void *user, const struct err *why)
     char account[64];
     snprintf(account, sizeof account, "%s", c->message->account);
     on_written(c, why);
-    if (!d->is_draining)
+    if (!why && !d->is_draining)
         delivery_kick(d, account, false);
 }
 
@@ -235,7 +239,7 @@ static void on_original(void *user, struct slice text, const struct err *why)
 
 /* --- decisions --- */
 
-static void write_down(struct claim *c)
+void delivery_write_down(struct claim *c)
 {
     struct store_message *m = c->message;
     struct store *store = c->delivery->store;
@@ -288,7 +292,7 @@ void delivery_expire(struct claim *c)
     }
     snprintf(result.reply, sizeof result.reply, "%.*s", (int)sizeof result.reply - 1, reply);
     log_attempt(c, LOG_LEVEL_ERROR, "expired", &result);
-    write_down(c);
+    delivery_write_down(c);
 }
 
 void delivery_settle(struct claim *c, const struct errand_result *result)
@@ -306,8 +310,8 @@ void delivery_settle(struct claim *c, const struct errand_result *result)
     struct store_message *m = c->message;
     m->attempts++;
     replace(&m->last_reply, result->reply);
-    if (c->lane)
-        replace(&m->account, c->lane->account);
+    if (c->lane && c->lane->is_retired) /* routed again during the attempt; this stays so */
+        replace(&m->account, delivery_account(c->delivery, &m->client, m->sender, m->account));
     bool is_bad = result->refused > 0 || result->deferred > 0;
     enum log_level level =
         result->end == ERRAND_ANSWERED && is_bad ? LOG_LEVEL_WARNING : lines[result->end].level;
@@ -315,5 +319,5 @@ void delivery_settle(struct claim *c, const struct errand_result *result)
     try_later(c, result);
     if (result->end == ERRAND_UNCERTAIN)
         settle_uncertain(c);
-    write_down(c);
+    delivery_write_down(c);
 }

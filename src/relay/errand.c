@@ -87,6 +87,8 @@ static void end(struct errand *e, enum errand_end how, bool is_abort)
 
 static void end_with(struct errand *e, enum errand_end how, const struct err *why, bool is_abort)
 {
+    if (e->phase == ENDED)
+        return;
     snprintf(e->result.reply, sizeof e->result.reply, "%s", why->text);
     end(e, how, is_abort);
 }
@@ -357,6 +359,15 @@ static void take_session(struct errand *e)
 }
 
 /* --- life --- */
+
+void errand_cut(struct errand *e)
+{
+    struct err why;
+    err_set(&why, ERR_LIMIT, "cut off, because submitd ends");
+    end_with(e, e->phase == WANT_FINAL ? ERRAND_UNCERTAIN : ERRAND_NO_UPSTREAM, &why, true);
+    e->is_reading = false;
+    tell_end(e);
+}
 
 static bool list_recipients(struct errand *e)
 {

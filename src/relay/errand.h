@@ -36,5 +36,8 @@ typedef void errand_fn(void *user, struct store_message *m, const struct errand_
  * the caller's). */
 struct errand *errand_start(struct loop *loop, struct store *store, struct pool *pool,
     struct store_message *m, errand_fn *fn, void *user);
+/* submitd ends: so does the attempt, with the callback from inside. The store must run no more
+ * callbacks. */
+void errand_cut(struct errand *e);
 
 #endif

@@ -228,6 +228,15 @@ static void put_in_force(struct gateway *g, struct setup *setup)
     delivery_use_setup(g->delivery, setup);
 }
 
+/* Clients may still use it, but nobody cares any more whether its logins work. */
+static void let_go_of_setup(struct gateway *g)
+{
+    if (g->setup)
+        g->setup->on_login = NULL;
+    setup_unref(g->setup);
+    g->setup = NULL;
+}
+
 static void warm_up(struct gateway *g)
 {
     struct pool *pool = setup_default_pool(g->setup);
@@ -276,7 +285,7 @@ bool gateway_reload(struct gateway *g, struct setup *setup, struct err *e)
         return err_set(e, ERR_MEMORY, "out of memory");
     if (!set_doors(g, setup->config, e))
         return false;
-    setup_unref(g->setup);
+    let_go_of_setup(g);
     put_in_force(g, setup);
     warm_up(g);
     return true;
@@ -307,7 +316,7 @@ void gateway_free(struct gateway *g)
         list_remove(inbound_link(in));
         inbound_free(in);
     }
-    setup_unref(g->setup);
+    let_go_of_setup(g);
     timer_free(g->drain_timer);
     census_free(g->census);
     free(g);

@@ -21,8 +21,11 @@ struct inbound {
     unsigned number;   /* of this connection, for the log */
     unsigned messages; /* that were given a verdict */
     uint64_t began_ms;
-    bool is_pumping; /* replies given now are flushed by the loop in progress */
-    bool is_over;    /* the machine or the peer ended it */
+    uint64_t held_since; /* 0: the client is not held back */
+    uint64_t held_ms;    /* how long it was, all in all */
+    bool is_pumping;     /* replies given now are flushed by the loop in progress */
+    bool is_over;        /* the machine or the peer ended it */
+    bool is_peer_gone;   /* at least its half of the connection; a verdict is still awaited */
     bool is_draining;
     bool has_left_input; /* the connection holds bytes that were not taken */
 };
@@ -32,13 +35,15 @@ static const struct transaction_events transaction_events;
 
 /* --- output --- */
 
-static void flush(struct inbound *in)
+/* False: there was nothing to send. */
+static bool flush(struct inbound *in)
 {
     struct slice out = smtp_server_output(in->server);
-    if (out.n > 0) {
-        conn_write(in->conn, out);
-        smtp_server_sent(in->server, out.n);
-    }
+    if (out.n == 0)
+        return false;
+    conn_write(in->conn, out);
+    smtp_server_sent(in->server, out.n);
+    return true;
 }
 
 static void drop_transaction(struct inbound *in, const char *why)
@@ -173,26 +178,73 @@ static bool is_congested(const struct inbound *in)
     return in->transaction && transaction_is_congested(in->transaction);
 }
 
+/* The machine's clock stands still while we hold the client back: that is not its silence. */
+static uint64_t machine_now(const struct inbound *in)
+{
+    return loop_now_ms(in->loop) - in->held_ms;
+}
+
+static void count_held_time(struct inbound *in)
+{
+    uint64_t now = loop_now_ms(in->loop);
+    if (in->held_since != 0)
+        in->held_ms += now - in->held_since;
+    in->held_since = is_congested(in) ? now : 0;
+}
+
+static void update_deadline(struct inbound *in)
+{
+    uint64_t at = is_congested(in) ? 0 : smtp_server_deadline(in->server);
+    conn_set_deadline(in->conn, at == 0 ? 0 : at + in->held_ms);
+}
+
+/* False: the session has ended, the connection is gone. */
+static bool run_machine(struct inbound *in, struct slice *input)
+{
+    struct smtp_event ev;
+    while (!is_congested(in) &&
+           smtp_server_step(in->server, input, &ev, machine_now(in)) == SMTP_SERVER_EVENT) {
+        bool is_last = ev.kind == SMTP_EV_CLOSE;
+        handlers[ev.kind](in, &ev);
+        if (is_last)
+            return false;
+    }
+    return true;
+}
+
+/* The machine takes no command while many replies wait in it, so it runs again when they were
+ * taken. They are taken in any case, but a client that does not read them is not listened to. */
+static bool run_and_flush(struct inbound *in, struct slice *input)
+{
+    struct slice nothing = SLICE_NONE;
+    bool has_room, was_flushed;
+    do {
+        has_room = conn_pending(in->conn) <= CONN_HIGH_WATER;
+        if (!run_machine(in, has_room ? input : &nothing))
+            return false;
+        was_flushed = flush(in);
+    } while (was_flushed && has_room && input->n > 0);
+    return true;
+}
+
 /* Lets the machine take bytes and make events until it can do no more. The connection may be gone
  * afterwards. */
 static void pump(struct inbound *in, struct slice *input)
 {
+    count_held_time(in);
     in->is_pumping = true;
-    struct smtp_event ev;
-    while (!is_congested(in) &&
-           smtp_server_step(in->server, input, &ev, loop_now_ms(in->loop)) == SMTP_SERVER_EVENT) {
-        bool is_last = ev.kind == SMTP_EV_CLOSE;
-        handlers[ev.kind](in, &ev);
-        if (is_last)
-            return;
-    }
+    if (!run_and_flush(in, input))
+        return;
     in->is_pumping = false;
-    if (in->transaction && transaction_is_over(in->transaction))
+    bool is_between = !smtp_server_in_transaction(in->server);
+    /* Behind a refused DATA the client may still ask something of it. */
+    if (is_between && in->transaction && transaction_is_over(in->transaction))
         drop_transaction(in, "over");
-    flush(in);
-    /* A client that we hold back is not idle. */
-    conn_set_deadline(in->conn, is_congested(in) ? 0 : smtp_server_deadline(in->server));
-    if (in->is_draining && !smtp_server_in_transaction(in->server) && !in->is_over)
+    count_held_time(in);
+    update_deadline(in);
+    if (in->is_peer_gone && is_between)
+        end(in, "the client closed the connection before it had the verdict");
+    else if (in->is_draining && is_between)
         inbound_drain(in);
 }
 
@@ -251,7 +303,7 @@ static void on_conn_input(void *user, struct slice *input)
 
 static void on_conn_drain(void *user)
 {
-    (void)user;
+    wake(user);
 }
 
 static void on_conn_deadline(void *user)
@@ -263,6 +315,11 @@ static void on_conn_deadline(void *user)
 static void on_conn_end(void *user, const struct err *why)
 {
     struct inbound *in = user;
+    /* It may have ended its half only; and whether a whole message went through must be known. */
+    if (in->transaction && transaction_client_left(in->transaction)) {
+        in->is_peer_gone = true;
+        return;
+    }
     in->is_over = true;
     end(in, why->text);
 }
@@ -344,7 +401,8 @@ void inbound_free(struct inbound *in)
 {
     if (!in)
         return;
-    drop_transaction(in, "shutdown");
+    if (in->transaction)
+        transaction_cut(in->transaction, "shutdown");
     if (in->conn)
         conn_abort(in->conn);
     smtp_server_free(in->server);

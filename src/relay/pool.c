@@ -156,8 +156,9 @@ struct outbound *pool_take_idle(struct pool *p, const struct outbound_events *ev
 
 static void settle(struct pool *p, struct outbound *o)
 {
-    if (!outbound_is_ready(o) || is_worn_out(p, o))
-        discard(p, o, false);
+    bool is_spoiled = smtp_client_is_spoiled(outbound_client(o));
+    if (!outbound_is_ready(o) || is_spoiled || is_worn_out(p, o))
+        discard(p, o, is_spoiled);
     else if (smtp_client_open_commands(outbound_client(o)) == 0)
         offer(p, o);
     else {
@@ -256,6 +257,7 @@ static void on_idle_lost(
         LOG_STR("reason", why->text));
     discard(p, o, false);
     grow(p);
+    set_timer(p);
 }
 
 static const struct outbound_events idle_events = { .on_lost = on_idle_lost };

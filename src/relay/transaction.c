@@ -153,8 +153,25 @@ static bool grow_rcpts(struct transaction *t)
     return true;
 }
 
+/* True: nobody needs to be asked, and it is answered. */
+static bool refuse_rcpt(struct transaction *t, uint32_t ticket)
+{
+    bool is_late = !t->session && t->phase != WANT_SESSION && t->phase != KEEP_ENVELOPE;
+    size_t refused = t->rcpts_answered - t->rcpts_accepted;
+    bool is_flood = t->session && refused >= TRANSACTION_REFUSED_MAX;
+    tx_enter(t);
+    if (is_late)
+        tx_answer_reason(t, &ticket);
+    else if (is_flood)
+        tx_answer(t, &ticket, 452, "4.5.3", "too many refused recipients in one message");
+    tx_leave(t);
+    return is_late || is_flood;
+}
+
 bool transaction_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, uint32_t ticket)
 {
+    if (refuse_rcpt(t, ticket))
+        return true;
     if (!grow_rcpts(t))
         return false;
     struct recipient r = {
@@ -177,8 +194,6 @@ bool transaction_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, uint3
         outbound_flush(t->session);
     } else if (t->phase == KEEP_ENVELOPE) {
         tx_keep_rcpt(t, &t->rcpts[t->rcpt_count - 1]);
-    } else if (t->phase != WANT_SESSION) {
-        tx_answer_reason(t, &t->rcpts[t->rcpt_count - 1].ticket);
     }
     tx_leave(t);
     return true;
@@ -319,6 +334,24 @@ void transaction_abandon(struct transaction *t, const char *why)
         tx_give_session_back(t, is_abort);
     }
     tx_leave(t);
+}
+
+bool transaction_client_left(struct transaction *t)
+{
+    bool is_under_way = t->phase == WANT_FINAL || t->phase == WANT_COMMIT;
+    t->is_client_gone = is_under_way;
+    return is_under_way;
+}
+
+void transaction_cut(struct transaction *t, const char *why)
+{
+    if (t->phase == WANT_FINAL) {
+        tx_log_message(t, LOG_LEVEL_WARNING, "uncertain", NULL, why);
+        tx_give_session_back(t, true);
+    }
+    if (t->phase == WANT_FINAL || t->phase == WANT_COMMIT)
+        tx_set_phase(t, FINISHED);
+    transaction_abandon(t, why);
 }
 
 bool transaction_is_congested(const struct transaction *t)

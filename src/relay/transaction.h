@@ -2,9 +2,9 @@
  * One message on its way: takes the client's MAIL, RCPT and text, carries them over an upstream
  * session, and gives the upstream's own replies back as verdicts. Every ticket it is given is
  * answered exactly once, sooner or later, through its events. A client connection makes it and lets
- * go of it with transaction_abandon; once the whole message is at the upstream it lives on by
- * itself until the verdict is logged. It never answers a local problem with 5xx, and never lets a
- * half message look whole.
+ * go of it with transaction_abandon; once the whole message is at the upstream, or at the spool, it
+ * lives on by itself until the verdict is logged. It never answers a local problem with 5xx, and
+ * never lets a half message look whole.
  */
 #ifndef SUBMITD_RELAY_TRANSACTION_H
 #define SUBMITD_RELAY_TRANSACTION_H
@@ -15,7 +15,10 @@
 struct delivery;
 struct transaction;
 
-enum { TRANSACTION_ID_SIZE = 17 };
+enum {
+    TRANSACTION_ID_SIZE = 17,
+    TRANSACTION_REFUSED_MAX = 1000, /* recipients of one message; each refused one takes memory */
+};
 
 struct transaction_events {
     void (*on_reply)(
@@ -41,6 +44,14 @@ struct transaction *transaction_new(struct loop *loop, struct setup *setup,
 void transaction_start(struct transaction *t);
 /* No event comes afterwards; whatever can be taken back is. */
 void transaction_abandon(struct transaction *t, const char *why);
+/*
+ * The client ended its half of the connection, or is gone: nobody knows. True: the whole message is
+ * under way, and the verdict still comes. If there is none the message is not kept, because a
+ * client that heard nothing sends it again. False: there is nothing to wait for.
+ */
+bool transaction_client_left(struct transaction *t);
+/* submitd ends: as abandon, but nothing lives on. The store must run no more callbacks. */
+void transaction_cut(struct transaction *t, const char *why);
 
 /* False: out of memory, the ticket was not taken. */
 bool transaction_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, uint32_t ticket);

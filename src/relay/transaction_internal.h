@@ -41,6 +41,7 @@ struct transaction {
     bool has_answers;                        /* the upstream answered something of this message */
     const struct transaction_events *events; /* NULL: abandoned */
     void *user;
+    bool is_client_gone; /* perhaps: transaction_client_left */
     enum transaction_phase phase;
     unsigned depth; /* calls of ours on the stack: freeing waits for them */
     char id[TRANSACTION_ID_SIZE];

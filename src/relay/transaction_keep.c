@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { ACCOUNT_SIZE = 64 };
+
 static bool wants_spool(const struct transaction *t)
 {
     return t->delivery && t->pool && strcmp(t->setup->config->delivery.on_failure, "spool") == 0;
@@ -25,7 +27,8 @@ bool tx_can_keep(const struct transaction *t)
     case WANT_GO_AHEAD:
     case WANT_TEXT:
     case WANT_FINAL:
-        return wants_spool(t) && t->events && !t->has_reason && !t->is_text_dropped;
+        return wants_spool(t) && t->events && !t->is_client_gone && !t->has_reason &&
+               !t->is_text_dropped;
     case WANT_VERDICTS:
         return wants_spool(t) && t->events && !t->has_reason &&
                (t->mail_ticket != 0 || t->mail_is_accepted);
@@ -122,6 +125,13 @@ void tx_keep_data(struct transaction *t)
 
 /* --- the commit --- */
 
+/* Since the client began, a reload may have renamed its account. */
+static void name_account(const struct transaction *t, char name[ACCOUNT_SIZE])
+{
+    snprintf(name, ACCOUNT_SIZE, "%s",
+        delivery_account(t->delivery, &t->client, t->sender, pool_account(t->pool)->name));
+}
+
 static void on_committed(void *user, const struct err *why)
 {
     struct transaction *t = user;
@@ -138,7 +148,9 @@ static void on_committed(void *user, const struct err *why)
             t, LOG_LEVEL_INFO, "queued", "250 2.0.0", t->kept_why[0] ? t->kept_why : NULL);
         tx_finish(t);
         tx_answer(t, &t->end_ticket, 250, "2.0.0", said);
-        delivery_kick(t->delivery, pool_account(t->pool)->name, t->is_uncertain);
+        char account[ACCOUNT_SIZE];
+        name_account(t, account);
+        delivery_kick(t->delivery, account, t->is_uncertain);
     }
     tx_leave(t);
 }
@@ -160,7 +172,7 @@ void tx_commit(struct transaction *t)
 {
     tx_set_phase(t, WANT_COMMIT);
     struct store_rcpt *rcpts = calloc(t->rcpt_count, sizeof *rcpts);
-    if (!rcpts) {
+    if (!rcpts || !t->writer) {
         struct err why;
         err_set(&why, ERR_MEMORY, "out of memory");
         on_committed(t, &why);
@@ -169,9 +181,11 @@ void tx_commit(struct transaction *t)
     const struct config_delivery *config = &t->setup->config->delivery;
     bool is_held = t->is_uncertain && strcmp(config->on_uncertain, "hold") == 0;
     int64_t now = loop_wall_s(t->loop);
+    char account[ACCOUNT_SIZE];
+    name_account(t, account);
     struct store_message m = {
         .id = t->id,
-        .account = pool_account(t->pool)->name,
+        .account = account,
         .client = t->client,
         .helo = t->helo,
         .sender = t->sender,

@@ -80,10 +80,10 @@ static void ask_for_session(struct transaction *t)
 /* --- from the upstream --- */
 
 /* Nothing is left for the session to do when MAIL was refused and all pipelined RCPTs have their
- * answers. */
+ * answers. It is free before the client hears so, whose next MAIL may be waiting. */
 static void finish_if_refused(struct transaction *t)
 {
-    if (t->mail_ticket == 0 && !t->mail_is_accepted && t->rcpts_answered == t->rcpts_sent)
+    if (!t->mail_is_accepted && t->rcpts_answered == t->rcpts_sent)
         tx_finish(t);
 }
 
@@ -94,8 +94,8 @@ static void on_mail_reply(struct transaction *t, const struct smtp_reply *reply)
     t->mail_is_accepted = smtp_reply_class(reply) == 2;
     if (!t->mail_is_accepted)
         tx_log_refused(t, "MAIL", t->envelope_from, reply);
-    tx_answer_as(t, &t->mail_ticket, reply);
     finish_if_refused(t);
+    tx_answer_as(t, &t->mail_ticket, reply);
 }
 
 static void on_rcpt_reply(struct transaction *t, const struct smtp_reply *reply)
@@ -108,8 +108,8 @@ static void on_rcpt_reply(struct transaction *t, const struct smtp_reply *reply)
     t->rcpts_accepted += r->is_accepted;
     if (!r->is_accepted)
         tx_log_refused(t, "RCPT", r->mailbox, reply);
-    tx_answer_as(t, &r->ticket, reply);
     finish_if_refused(t);
+    tx_answer_as(t, &r->ticket, reply);
 }
 
 void tx_begin_text(struct transaction *t, enum transaction_phase phase)

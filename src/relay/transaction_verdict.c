@@ -143,7 +143,7 @@ void tx_set_reason(struct transaction *t, unsigned code, const char *status, con
 void tx_finish(struct transaction *t)
 {
     if (!t->has_reason)
-        tx_set_reason(t, 503, "5.5.1", "this transaction is over, begin again with MAIL");
+        tx_set_reason(t, 503, "5.5.1", "this transaction is over, send RSET and begin again");
     tx_set_phase(t, FINISHED);
     tx_discard_text(t);
     tx_give_session_back(t, false);

@@ -56,6 +56,7 @@ class Judge:
         self.counts = Counter()
         self.problems = []
         self.kills = []  # times
+        self.waiting = set()  # ids of messages that submitd still has
         self.links = defaultdict(list)  # the proxy's journal by port
 
     def problem(self, text):
@@ -154,8 +155,9 @@ class Judge:
             self.check_promise(entry, arrived)
 
     def check_promise(self, entry, arrived):
+        is_waiting = entry.reply.rpartition(" ")[2] in self.waiting
         for to in entry.taken:
-            if to not in arrived and not self.bounced[entry.id, to]:
+            if to not in arrived and not self.bounced[entry.id, to] and not is_waiting:
                 self.problem(f"LOST: {entry.id} to {to}, acknowledged with {entry.reply!r}")
         for to in arrived - set(entry.taken):
             self.problem(f"{entry.id} arrived for {to}, which its client was told is refused")

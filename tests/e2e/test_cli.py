@@ -32,7 +32,8 @@ def config(tmp_path):
 
 def good(**overrides):
     sections = {"upstream": {"host": "mail.corp.example"},
-                "account": {"username": "CORP\\svc", "password": "Hush-Hush-1"}}
+                "account": {"username": "CORP\\svc", "password": "Hush-Hush-1"},
+                "delivery": {"on_failure": "defer"}}  # no spool folder needed
     sections.update(overrides)
     return sections
 

@@ -3,6 +3,7 @@ import contextlib
 import select
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -40,7 +41,7 @@ def send_until_blocked(client, block, limit):
     """Octets that the other side took without our reading a single reply; stops at `limit`."""
     client.sock.setblocking(False)
     sent = 0
-    while sent < limit and select.select([], [client.sock], [], 3)[1]:
+    while sent < limit and select.select([], [client.sock], [], 1)[1]:
         with contextlib.suppress(BlockingIOError):
             sent += client.sock.send(block)
     client.sock.settimeout(15)
@@ -48,7 +49,7 @@ def send_until_blocked(client, block, limit):
 
 
 def test_client_that_reads_no_replies_is_held_back(submitd, rogue):
-    daemon = submitd(rogue(), {"log": {"level": "info"}, "listener": {"idle_timeout": "1s"}})
+    daemon = submitd(rogue(), {"log": {"level": "info"}, "listener": {"idle_timeout": "5s"}})
     with daemon.raw() as client:
         client.hello()
         assert send_until_blocked(client, b"HELP\r\n" * 10000, 64 * MEGABYTE) < 32 * MEGABYTE
@@ -70,7 +71,7 @@ def test_held_back_client_that_reads_again_gets_every_reply(submitd, rogue):
 def test_refused_recipients_of_one_message_have_a_limit(submitd, rogue):
     """Only accepted ones count against max_recipients, so a flood of others needs a limit of its own."""
     server = rogue(replies={"RCPT": "550 5.1.1 nobody"})
-    daemon = submitd(server, {"listener": {"max_recipients": 10}, "log": {"level": "error"}})
+    daemon = submitd(server, {"listener": {"max_recipients": 10}, "log": {"level": "info"}})
     with daemon.raw(timeout=60) as client:
         client.hello()
         assert client.cmd("MAIL FROM:<a@corp.example>").code == 250
@@ -228,7 +229,6 @@ def test_reload_keeps_a_transaction_whose_client_left(submitd, rogue):
     daemon, client = hang_at_the_dot(rogue, submitd)
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()
-    daemon.wait_event("disconnect")
     daemon.reload()
     daemon.wait_event("reloaded")
     daemon.process.send_signal(signal.SIGTERM)
@@ -266,3 +266,81 @@ def test_drain_while_a_client_is_held_back(submitd, rogue):
         sender.join()
     assert daemon.process.wait(10) == 0
     assert_arrived(sent, server.messages[0])
+
+
+# --- the end of the daemon, with a spool
+
+
+@pytest.fixture
+def spooling(submitd, workdir):
+    """spooling(upstream, mode="queue") starts a daemon with a spool."""
+    def start(upstream, **delivery):
+        options = {"on_failure": "spool", "spool": workdir("spool") / "spool.db", "min_free": "1M", **delivery}
+        return submitd(upstream, {"delivery": options})
+    return start
+
+
+def end_at_once(daemon):
+    daemon.process.send_signal(signal.SIGTERM)
+    daemon.wait_event("stopping")
+    daemon.process.send_signal(signal.SIGTERM)
+    try:
+        assert daemon.process.wait(10) == 0, daemon.everything()[-4000:]
+    except subprocess.TimeoutExpired:
+        daemon.process.kill()
+        raise
+
+
+@pytest.mark.parametrize("step, is_uncertain", [("DOT", True), ("DATA", False), ("MAIL", False), ("BODY", False)])
+def test_second_signal_ends_at_once_while_spooled_mail_is_sent(spooling, rogue, step, is_uncertain):
+    """What hangs then is sent again by the next life; its end is written down as uncertain where it is."""
+    read_nothing = (lambda session: time.sleep(15)) if step == "BODY" else HANG
+    server = rogue(replies={step: [read_nothing, None]})
+    daemon = spooling(server, mode="queue", on_uncertain="retry")
+    daemon.send(complete((b"x" * 998 + b"\r\n") * 12000), ["b@example.test"])
+    begun = {"MAIL": "MAIL FROM", "DATA": "DATA", "BODY": "DATA", "DOT": "DATA"}[step]
+    until(lambda: any(line.startswith(begun) for s in server.sessions for line in s.lines), 10)
+    time.sleep(1)
+    end_at_once(daemon)
+    assert bool(daemon.events("uncertain")) == is_uncertain
+    assert len(server.messages) == (step == "DOT")
+
+
+def test_stop_right_behind_a_reload(spooling, rogue):
+    daemon = spooling(rogue(), mode="queue")
+    daemon.wait_event("upstream_ready")
+    for _ in range(5):
+        daemon.process.send_signal(signal.SIGHUP)
+    until(lambda: daemon.events("reloaded"), 10)
+    daemon.stop()
+
+
+def test_stop_under_load(spooling, rogue):
+    """Commits, look-ups and sending are under way when the signals come."""
+    daemon = spooling(rogue(replies={"DOT": lambda session: time.sleep(0.2)}), mode="queue")
+    is_over = threading.Event()
+
+    def send_all():
+        with contextlib.suppress(Exception):
+            while not is_over.is_set():
+                daemon.send(complete(), ["b@example.test"])
+    senders = [threading.Thread(target=send_all, daemon=True) for _ in range(8)]
+    for sender in senders:
+        sender.start()
+    time.sleep(2)
+    daemon.stop()
+    is_over.set()
+
+
+def test_upstream_lost_behind_the_dot_of_a_client_that_left(spooling, rogue):
+    """The client heard nothing and sends it again: it is not kept in the spool as well."""
+    def drop_later(session):
+        time.sleep(1)
+        return DROP
+    daemon = spooling(rogue(replies={"DOT": drop_later}))
+    with daemon.raw() as client:
+        begin_text(client)
+        client.send(complete() + b".\r\n")
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.reply().code == 451
+    assert daemon.wait_event("uncertain") and not daemon.events("queued")
