@@ -28,7 +28,9 @@ static const struct {
     { SQLITE_NOTADB, ERR_IO, "the file is not a spool; move it away or name another file" },
     { SQLITE_CANTOPEN, ERR_IO,
         "it cannot be opened; its folder must exist and be writable by submitd" },
-    { SQLITE_PERM, ERR_IO, "no permission; check the owner of the file and of its folder" },
+    { SQLITE_PERM, ERR_IO,
+        "this user may not open it; run as the user that submitd runs as, or as root" },
+    { SQLITE_NOTFOUND, ERR_CONFIG, "there is no such file" },
     { SQLITE_BUSY, ERR_IO, "another process keeps it locked; see who has it open with: lsof FILE" },
     { SQLITE_NOMEM, ERR_MEMORY, "out of memory" },
     { SQLITE_TOOBIG, ERR_LIMIT, "a text is longer than the database can keep" },
@@ -39,13 +41,37 @@ static bool is_full_errno(int code)
     return code == ENOSPC || code == EDQUOT || code == EFBIG;
 }
 
+static int errno_of(sqlite3_file *file)
+{
+    int why = 0;
+    if (file && file->pMethods)
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &why);
+    return why;
+}
+
+/* SQLite asks for the system's reason when a statement fails, not when its commit does; but its
+ * files remember. The log comes first: that is where commits fail. */
+static int last_errno(sqlite3 *db)
+{
+    static const int files[] = { SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER };
+    for (size_t i = 0; db && i < ARRAY_LEN(files); i++) {
+        sqlite3_file *file = NULL;
+        sqlite3_file_control(db, "main", files[i], &file);
+        int why = errno_of(file);
+        if (why != 0)
+            return why;
+    }
+    return db ? sqlite3_system_errno(db) : 0;
+}
+
 /* SQLite reports a full disk in some calls (truncate, shared memory, quota) as an I/O error. */
 static bool fail_io(struct sql *c, int code, struct err *e)
 {
-    int why = c->db ? sqlite3_system_errno(c->db) : 0;
-    if (is_full_errno(why))
+    int why = last_errno(c->db);
+    bool is_read = code == SQLITE_IOERR_READ || code == SQLITE_IOERR_SHORT_READ;
+    if (is_full_errno(why) && !is_read)
         return sql_fail(c, SQLITE_FULL, e);
-    if (why == EROFS)
+    if (why == EROFS && !is_read)
         return sql_fail(c, SQLITE_READONLY, e);
     return err_set(e, ERR_IO,
         "spool '%s': reading or writing failed (%s, SQLite code %d); check the disk and the "
@@ -53,9 +79,18 @@ static bool fail_io(struct sql *c, int code, struct err *e)
         c->path, why ? strerror(why) : "no reason given", code);
 }
 
+/* The file is there or not, and ours or not: SQLite has one code for it all. */
+static int why_not_open(struct sql *c)
+{
+    int why = c->db ? sqlite3_system_errno(c->db) : 0;
+    if (why == EACCES || why == EPERM)
+        return SQLITE_PERM;
+    return why == ENOENT ? SQLITE_NOTFOUND : SQLITE_CANTOPEN;
+}
+
 bool sql_fail(struct sql *c, int code, struct err *e)
 {
-    int primary = code & 0xff;
+    int primary = code == SQLITE_CANTOPEN ? why_not_open(c) : code & 0xff;
     if (primary == SQLITE_IOERR && code != SQLITE_IOERR_NOMEM)
         return fail_io(c, code, e);
     for (size_t i = 0; i < ARRAY_LEN(failures); i++) {

@@ -76,10 +76,10 @@
                     " FROM message WHERE id = ? AND state < 3 ORDER BY number LIMIT 1")            \
     X(RETRY_RCPTS,                                                                                 \
         "UPDATE rcpt SET is_done = 0, is_refused = 0 WHERE is_refused = 1 AND message IN "         \
-        "(SELECT number FROM message WHERE " CHOSEN " AND state = 2)")                             \
+        "(SELECT number FROM message WHERE " CHOSEN " AND state = 2 AND ?1 = ?2)")                 \
     X(RETRY, "UPDATE message SET state = 0, next_try = ?3, "                                       \
              "expires = CASE WHEN expires <= ?3 THEN ?3 + expires - arrived ELSE expires END "     \
-             "WHERE " CHOSEN " AND state < 3")                                                     \
+             "WHERE " CHOSEN " AND (state < 2 OR (state = 2 AND ?1 = ?2))")                        \
     X(HOLD, "UPDATE message SET state = 1 WHERE " CHOSEN " AND state = 0")                         \
     X(RELEASE_HELD,                                                                                \
         "UPDATE message SET state = 0, next_try = ?3, "                                            \

@@ -31,7 +31,7 @@ struct store_params {
     const char *path;  /* of the database file; its folder must exist */
     uint64_t min_free; /* octets that must stay free on the disk, else ERR_LIMIT; 0: no floor */
     void (*wake)(void *user); /* any thread; must only make the loop call store_poll */
-    void *wake_user;
+    void *wake_user;          /* valid until store_close has returned */
 };
 
 /*
@@ -42,9 +42,11 @@ struct store_params {
 bool store_open(const struct store_params *params, struct store **ret_store, struct err *e);
 /* For `submitd queue`: reads and changes while a daemon may run; takes no daemon lock. */
 bool store_open_shared(const char *path, struct store **ret_store, struct err *e);
-/* Finishes what waits, runs no more callbacks. */
+/* Finishes what waits, runs no more callbacks; every store_writer must be committed or discarded
+ * before. NULL is fine. */
 void store_close(struct store *s);
-/* Runs the callbacks of finished operations. */
+/* Runs the callbacks of finished operations, in the order in which they were asked for (those that
+ * change and those that read each in their own). They may call anything here but store_close. */
 void store_poll(struct store *s);
 
 /* --- what is kept --- */
@@ -63,7 +65,7 @@ struct store_rcpt {
 };
 
 struct store_message {
-    uint64_t number; /* ascending in order of arrival; 0: not stored yet */
+    uint64_t number; /* ascending in order of arrival (long bodies: of its first chunk); never 0 */
     char *id;        /* submitd's message id */
     char *account;   /* name of the account that it was routed to last */
     struct ip_addr client;
@@ -87,13 +89,15 @@ void store_message_free(struct store_message *m);
 
 /* --- taking a message in --- */
 
-/* `why` is NULL when it worked. */
+/* `why` is NULL when it worked. It comes from store_poll; only where there is no memory even for
+ * the request does it come at once. */
 typedef void store_done_fn(void *user, const struct err *why);
 
 /* One body on its way in. Up to STORE_CHUNK_SIZE octets stay in memory until commit; longer ones go
  * to disk as they come, invisible until the commit. */
 struct store_writer;
 
+/* NULL when out of memory. */
 struct store_writer *store_writer_new(struct store *s);
 /* `text` is copied. After a failure it does nothing; the commit will tell. */
 void store_writer_add(struct store_writer *w, struct slice text);
@@ -101,18 +105,20 @@ void store_writer_add(struct store_writer *w, struct slice text);
 bool store_writer_is_congested(const struct store_writer *w);
 void store_writer_on_drain(struct store_writer *w, void (*fn)(void *user), void *user);
 uint64_t store_writer_size(const struct store_writer *w);
-/* Takes `w`. Copies of `m`'s fields are stored (number, size are set by the store). done(NULL)
+/* Takes `w`. Copies of `m`'s fields are stored (number and size are set by the store, a NULL text
+ * is
+ * ""; `m` may go when this returns). done(NULL)
  * comes after the commit returned: from then on submitd answers for the message. Errors: ERR_LIMIT
  * (disk full, floor), ERR_IO. */
 void store_writer_commit(
     struct store_writer *w, const struct store_message *m, store_done_fn *done, void *user);
-/* Takes `w`; nothing of it stays. */
+/* Takes `w` (NULL is fine); nothing of it stays, what is on disk goes in steps. */
 void store_writer_discard(struct store_writer *w);
 
 /* --- sending --- */
 
-/* The result is the callback's to free; NULL with `why` on failure, count 0 when there is nothing.
- */
+/* The array (free) and its messages (store_message_free) are the callback's; NULL and 0 on failure,
+ * with `why`, and when there is nothing. */
 typedef void store_list_fn(
     void *user, struct store_message **messages, size_t count, const struct err *why);
 
@@ -136,18 +142,21 @@ typedef void store_times_fn(
     void *user, const struct store_due_time *times, size_t count, const struct err *why);
 void store_due_times(struct store *s, store_times_fn *done, void *user);
 
-/* One chunk of a body, 0-based; `text` is empty behind the last one, and valid during the call. */
+/* One chunk of a body, 0-based; `text` is empty behind the last one, and valid during the call. A
+ * message that was removed meanwhile is an error, never an end. */
 typedef void store_chunk_fn(void *user, struct slice text, const struct err *why);
 void store_read_chunk(
     struct store *s, uint64_t number, uint64_t chunk, store_chunk_fn *done, void *user);
 
 /* Writes back what an attempt changed: state, attempts, next_try, is_uncertain, last_reply, account
- * and each recipient's is_done, is_refused, reply. */
+ * and each recipient's is_done, is_refused, reply. What a person did meanwhile wins: a message that
+ * was cancelled stays away (done(NULL)), one that was held stays held unless it has failed. */
 void store_update(struct store *s, const struct store_message *m, store_done_fn *done, void *user);
-/* The message is gone for good (delivered, or failed long enough ago). */
+/* The message is gone for good (delivered, or failed long enough ago). One that is not there is
+ * fine. */
 void store_remove(struct store *s, uint64_t number, store_done_fn *done, void *user);
-/* Stores a bounce and marks the original failed (state and recipients from `original`) in one
- * transaction. */
+/* Takes `w`. Stores a bounce, below the floor of free space, too, and marks the original failed
+ * (state and recipients from `original`) in one transaction. */
 void store_bounce(struct store *s, struct store_writer *w, const struct store_message *bounce,
     const struct store_message *original, store_done_fn *done, void *user);
 /* All messages whose state is failed and that arrived before `before` are removed. */
@@ -168,14 +177,16 @@ bool store_each(struct store *s, store_each_fn *fn, void *user, struct err *e);
 bool store_find(struct store *s, const char *id, struct store_message **ret_message, struct err *e);
 bool store_body_each(struct store *s, uint64_t number, bool (*fn)(void *user, struct slice text),
     void *user, struct err *e);
-/* id NULL: all. *ret_count is how many were changed. Retry: next_try = now, state queued, from held
- * and failed, too. */
+/* id NULL: all. *ret_count is how many were changed; 0 is no error. Hold: queued ones. Release:
+ * held ones, to be sent now. Retry: queued and held ones, to be sent now; a
+ * failed one only by its id, because its sender was told already: it goes to those that refused it.
+ * Retried and released messages whose time is over get it anew. Cancel: nothing of it stays. */
 bool store_retry(struct store *s, const char *id, int64_t now, size_t *ret_count, struct err *e);
 bool store_hold(struct store *s, const char *id, size_t *ret_count, struct err *e);
 bool store_release(struct store *s, const char *id, int64_t now, size_t *ret_count, struct err *e);
 bool store_cancel(struct store *s, const char *id, size_t *ret_count, struct err *e);
-/* Counts changes that another process committed, so that a daemon notices `submitd queue`. Cheap.
- */
+/* Counts what people changed by the four above, in whichever process, so that a daemon notices
+ * `submitd queue`; its own commits do not count. Cheap. */
 uint64_t store_data_version(struct store *s);
 
 #endif

@@ -29,7 +29,7 @@ struct op_kind {
     /* On the lane, in its transaction. After false nothing of it stays in the database; it may be
      * run again then, so it changes nothing but the database and what `op` calls its result. */
     bool (*run)(struct store *s, struct op *op, struct err *e);
-    /* On the lane, when it has failed for good; may be NULL. */
+    /* On the lane, each time it has failed; may be NULL. */
     void (*lost)(struct op *op);
     /* On the loop's thread: tells the result unless the store is closing, and frees `op`. */
     void (*finish)(struct store *s, struct op *op, bool tells);

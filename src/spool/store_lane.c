@@ -157,6 +157,8 @@ static void fail(struct op *op, const struct err *why)
 {
     op->has_failed = true;
     op->why = *why;
+    if (op->kind->lost)
+        op->kind->lost(op);
 }
 
 /* False when the transaction is lost (SQLite ends it by itself on some failures); else the
@@ -168,10 +170,9 @@ static bool run_op(struct store *s, struct op *op, struct err *e)
     op->is_unfinished = false;
     if (!sql_run(c, SQL_SAVEPOINT, e))
         return false;
-    if (op->kind->run(s, op, &op->why))
+    if (op->kind->run(s, op, e))
         return sql_run(c, SQL_RELEASE, e);
-    op->has_failed = true;
-    *e = op->why;
+    fail(op, e);
     return sql_is_in_transaction(c) && sql_run(c, SQL_ROLLBACK_TO, e) && sql_run(c, SQL_RELEASE, e);
 }
 
@@ -216,15 +217,6 @@ static void fail_all(struct list *group, const struct err *why)
         fail(LIST_ENTRY(l, struct op, link), why);
 }
 
-static void tell_lost(struct list *group)
-{
-    for (struct list *l = group->next; l != group; l = l->next) {
-        struct op *op = LIST_ENTRY(l, struct op, link);
-        if (op->has_failed && op->kind->lost)
-            op->kind->lost(op);
-    }
-}
-
 /* Those with more steps to go wait again, behind what came meanwhile. */
 static void requeue_unfinished(struct store_lane *lane, struct list *group)
 {
@@ -250,7 +242,6 @@ void writer_serve(struct store_lane *lane, struct list *batch)
         else
             fail_all(batch, &why);
     }
-    tell_lost(batch);
     requeue_unfinished(lane, batch);
     post_all(s, batch);
 }

@@ -92,7 +92,7 @@ static bool choose(struct store *s, const char *id, struct choice *ret_choice, s
     *ret_choice = (struct choice){ .first = 0, .last = INT64_MAX };
     if (!id)
         return true;
-    if (!store_find(s, id, &m, e))
+    if (!store_find(s, id, &m, e) || !m)
         return false;
     ret_choice->first = ret_choice->last = (int64_t)m->number;
     store_message_free(m);

@@ -144,18 +144,22 @@ static bool set_account(struct sql *c, uint64_t number, const char *account, str
     return query_run(&q, e);
 }
 
+static bool route_to(struct sql *c, const struct change *change, const struct ip_addr *client,
+    const char *sender, const char *account, struct err *e)
+{
+    if (!sender || !account)
+        return sql_fail(c, SQLITE_NOMEM, e);
+    const char *route = change->route(change->route_user, client, sender);
+    return !route || strcmp(route, account) == 0 || set_account(c, change->last, route, e);
+}
+
 /* `q` is at a row of SELECT_ROUTES. It walks the table by number, which no update changes. */
 static bool route_row(struct sql *c, struct change *change, struct query *q, struct err *e)
 {
     change->last = (uint64_t)query_take_int(q);
     struct ip_addr client = row_addr(query_take_blob(q));
     char *sender = query_take_text(q), *account = query_take_text(q);
-    bool is_fine = (sender && account) || sql_fail(c, SQLITE_NOMEM, e);
-    if (is_fine) {
-        const char *route = change->route(change->route_user, &client, sender);
-        if (route && strcmp(route, account) != 0)
-            is_fine = set_account(c, change->last, route, e);
-    }
+    bool is_fine = route_to(c, change, &client, sender, account, e);
     free(sender);
     free(account);
     return is_fine;

@@ -290,6 +290,8 @@ Test(queue, treats_failed_and_uncertain_messages)
         "submitd queue: cannot hold message 'aaaaaaaaaaaaaaaa': its state is failed\n");
     check_exactly(1, "release aaaaaaaaaaaaaaaa",
         "submitd queue: cannot release message 'aaaaaaaaaaaaaaaa': its state is failed\n");
+    check_exactly(0, "retry all", "2 messages to be tried at once\n"); /* no second report */
+    check_state(0, "failed");
     check_exactly(0, "retry aaaaaaaaaaaaaaaa", "message aaaaaaaaaaaaaaaa to be tried at once\n");
     check_state(0, "queued");
 }
