@@ -299,8 +299,9 @@ static const struct option delivery_options[] = {
         .offset = FIELD(on_failure),
         .preset = "spool",
         .words = on_failure_words,
-        .help = "While the server cannot be used: spool takes the message in, answers 250 and sends "
-                "it later; defer answers 451, try again later." },
+        .help =
+            "While the server cannot be used: spool takes the message in, answers 250 and sends "
+            "it later; defer answers 451, try again later." },
     { .name = "spool",
         .kind = &value_path,
         .offset = FIELD(spool),
