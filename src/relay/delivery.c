@@ -9,6 +9,7 @@ enum {
     SWEEP_S = 60,          /* between looks for overdue and old failed messages */
     THROTTLE_PAUSE_S = 60, /* Exchange counts messages per minute */
     WRITE_AGAIN_MS = 5000, /* after the spool failed */
+    LOST_PAUSE_MS = 5000,  /* after a session was lost logins alone prove nothing */
 };
 
 static void lane_run(struct lane *lane);
@@ -32,16 +33,21 @@ unsigned delivery_backoff_s(unsigned attempts)
 }
 
 /* The upstream does not work for this account: everything waits, in its order. */
-static void pause_lane(struct lane *lane, bool is_throttled)
+static void pause_lane(struct lane *lane, const struct errand_result *result)
 {
+    uint64_t now = loop_now_ms(lane->delivery->loop);
+    bool is_throttled = result->end == ERRAND_THROTTLED;
     unsigned s = is_throttled                                   ? THROTTLE_PAUSE_S
                  : lane->backoff_s == 0                         ? DELIVERY_FIRST_RETRY_S
                  : lane->backoff_s >= DELIVERY_LAST_RETRY_S / 2 ? DELIVERY_LAST_RETRY_S
                                                                 : 2 * lane->backoff_s;
-    if (lane->retry_at > loop_now_ms(lane->delivery->loop))
+    if (lane->retry_at > now)
         return; /* several attempts failed together */
     lane->backoff_s = s;
-    lane->retry_at = loop_now_ms(lane->delivery->loop) + 1000ULL * with_jitter(s);
+    lane->retry_at = now + 1000ULL * with_jitter(s);
+    lane->login_helps_at = is_throttled          ? lane->retry_at
+                           : result->has_session ? now + LOST_PAUSE_MS
+                                                 : now;
     log_event(LOG_LEVEL_INFO, "delivery_paused",
         LOG_STR("account", lane->account[0] ? lane->account : "default"), LOG_INT("seconds", s));
     timer_set(lane->timer, lane->retry_at);
@@ -185,10 +191,10 @@ static void on_errand_end(void *user, struct store_message *m, const struct erra
     struct lane *lane = c->lane;
     c->errand = NULL;
     lane->active--;
-    bool is_throttled = result->end == ERRAND_THROTTLED;
-    if (is_throttled || result->end == ERRAND_NO_UPSTREAM) {
-        pause_lane(lane, is_throttled);
-    } else if (result->end == ERRAND_ANSWERED) {
+    uint64_t now = loop_now_ms(lane->delivery->loop);
+    if (result->end == ERRAND_THROTTLED || result->end == ERRAND_NO_UPSTREAM) {
+        pause_lane(lane, result);
+    } else if (result->end == ERRAND_ANSWERED && lane->login_helps_at <= now) {
         lane->backoff_s = 0;
         lane->retry_at = 0;
     }
@@ -394,6 +400,7 @@ static void heed_people(struct delivery *d)
         struct lane *lane = LIST_ENTRY(l, struct lane, link);
         drop_ready(lane);
         lane->retry_at = 0;
+        lane->login_helps_at = 0;
         timer_set(lane->timer, 0);
     }
     look_again(d);
@@ -508,9 +515,8 @@ void delivery_kick(struct delivery *d, const char *account, bool is_later)
 void delivery_upstream_works(struct delivery *d, const char *account)
 {
     struct lane *lane = find_lane(d, account);
-    if (!lane || lane->backoff_s == 0)
+    if (!lane || lane->backoff_s == 0 || lane->login_helps_at > loop_now_ms(d->loop))
         return;
-    lane->backoff_s = 0;
     lane->retry_at = 0;
     lane->is_dry = false;
     lane_run(lane);

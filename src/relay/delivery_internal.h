@@ -21,9 +21,10 @@ struct lane {
     unsigned active, claims;
     unsigned active_max;
     bool is_fetching, is_retired;
-    bool is_dry;        /* the last look found nothing due */
-    uint64_t retry_at;  /* loop time: the upstream does not work before; 0: it does */
-    unsigned backoff_s; /* the last pause; 0: none */
+    bool is_dry;             /* the last look found nothing due */
+    uint64_t retry_at;       /* loop time: the upstream does not work before; 0: it does */
+    unsigned backoff_s;      /* the last pause; 0: none, or a message went through since */
+    uint64_t login_helps_at; /* loop time: from then on a login that works ends the pause */
     struct timer *timer;
 };
 
@@ -35,7 +36,7 @@ struct claim {
     struct delivery *delivery;
     struct store_message *message;
     struct errand *errand; /* while it is sent */
-    bool *was_done; /* per recipient, before this attempt */
+    bool *was_done;        /* per recipient, before this attempt */
     bool is_expired;
     bool is_unwritten; /* what follows from the attempt could not be stored yet */
     uint64_t began_ms;

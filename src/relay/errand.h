@@ -23,6 +23,7 @@ enum errand_end {
 struct errand_result {
     enum errand_end end;
     char reply[512];                      /* the upstream's last word, or the reason; one line */
+    bool has_session;                     /* one was had, whatever became of it */
     const char *mech;                     /* of the session; static, NULL without one */
     char tls[16];                         /* "TLS1.3" */
     unsigned accepted, deferred, refused; /* recipients of this attempt */

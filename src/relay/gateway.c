@@ -106,6 +106,10 @@ static void on_accept(void *user, struct conn *c)
 {
     struct door *d = user;
     struct gateway *g = d->gateway;
+    if (conn_peer(c)->len == 0) { /* it was gone before we could ask who it is */
+        conn_abort(c);
+        return;
+    }
     if (!admit(d, c))
         return;
     if (census_enter(g->census, conn_peer(c)) == 0) {

@@ -52,6 +52,10 @@ class Ledger:
         if code >= 500 and not re.match(LASTING, f"{code} {text}"):
             self.faults.append(f"{code} {text}")
 
+    def missing(self, kept):
+        here = {int(token[1]) for token in map(TOKEN.search, kept) if token}
+        return [n for n, sent in self.messages.items() if sent.code == 250 and n not in here]
+
     def check(self, kept, may_repeat):
         """`kept` is every message at the server as (data, count): complete ones of ours, and each one that we
         heard a 250 for."""
@@ -64,8 +68,7 @@ class Ledger:
             assert data.endswith(sent.data[len(sent.data) // 2:]), f"message {token[1]} differs at its end"
             assert_same(data, sent.data)
             seen[int(token[1])] = seen.get(int(token[1]), 0) + 1
-        lost = [n for n, sent in self.messages.items() if sent.code == 250 and n not in seen]
-        assert not lost, f"answered with 250, but not at the server: {lost}"
+        assert not self.missing(kept), f"answered with 250, but not at the server: {self.missing(kept)}"
         repeated = [n for n, count in seen.items() if count > 1]
         assert may_repeat or not repeated, f"more than once at the server: {repeated}"
         assert not self.faults, self.faults[:20]

@@ -1,6 +1,7 @@
 """Fixtures. Every daemon and server that a test starts is stopped when the test ends."""
 import itertools
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -21,6 +22,11 @@ from harness.sandbox import Sandbox  # noqa: E402
 def pytest_addoption(parser):
     parser.addoption("--build", default=str(ROOT / "build" / "release"),
                      help="directory of submitd and submitd-sandbox")
+
+
+def pytest_configure():
+    # `timeout` ends a run with SIGTERM: then, too, the servers of tests/lab are stopped
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def program(config, name):

@@ -62,9 +62,11 @@ def test_150_megabytes(submitd, sandbox, chunking, latency):
     sampler = Sampler(daemon)
     sampler.start()
     began = time.monotonic()
-    send_large(daemon)
-    sampler.is_done.set()
-    sampler.join()
+    try:
+        send_large(daemon)
+    finally:
+        sampler.is_done.set()
+        sampler.join()
     growth = max(sampler.peak, daemon.memory_kb("VmHWM")) - before
     print(f"{BODY // MEGABYTE} MB in {time.monotonic() - began:.1f} s, resident {before} kB, grew {growth} kB")
     assert growth <= GROWTH_MAX_KB

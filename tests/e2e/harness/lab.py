@@ -1,5 +1,6 @@
 """The real servers of tests/lab: Postfix with Dovecot and winbindd, Postfix with Cyrus SASL."""
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -21,16 +22,21 @@ class Lab(Upstream):
         self.state = tempfile.mkdtemp(prefix="submitd-lab.", dir="/tmp")
         port = free_port()
         self.env = {**os.environ, "LAB": self.state, "PORT": str(port), "SASL": sasl}
+        try:
+            values = self._start(sasl)
+        except BaseException:  # also when the run is interrupted meanwhile
+            self.stop()
+            raise
+        super().__init__(port=port, ca=Path(values["CA"]), maildir=Path(values["MAILDIR"]))
+
+    def _start(self, sasl):
         run = subprocess.run([LAB / "up"], env=self.env, capture_output=True, text=True, check=False)
         if run.returncode == NOT_AVAILABLE:
-            os.rmdir(self.state)
-            pytest.skip(f"no lab server: {run.stderr.strip()}")
+            pytest.skip(f"no {sasl} server: {run.stderr.strip()}")
         if run.returncode != 0:
-            self.stop()
             raise AssertionError(f"tests/lab/up failed: {run.stderr}")
-        values = dict(line.split("=", 1) for line in run.stdout.splitlines())
-        super().__init__(port=port, ca=Path(values["CA"]), maildir=Path(values["MAILDIR"]))
+        return dict(line.split("=", 1) for line in run.stdout.splitlines())
 
     def stop(self):
         subprocess.run([LAB / "down"], env={**self.env, "PURGE": "1"}, check=False)
-        os.rmdir(self.state)
+        shutil.rmtree(self.state, ignore_errors=True)
