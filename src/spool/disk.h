@@ -19,6 +19,8 @@ void disk_unlock(int lock);
 /* Octets that this process may still write to the file system of `path`; UINT64_MAX when the
  * system does not say. */
 uint64_t disk_free(const char *path);
+/* Octets of the write-ahead log beside `path`; 0 when there is none. */
+uint64_t disk_journal_size(const char *path);
 /* A clock for intervals. */
 uint64_t disk_now_ms(void);
 

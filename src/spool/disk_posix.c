@@ -99,6 +99,15 @@ uint64_t disk_free(const char *path)
     return (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
+uint64_t disk_journal_size(const char *path)
+{
+    char *journal = str_format("%s-wal", path);
+    struct stat st;
+    bool is_there = journal && stat(journal, &st) == 0;
+    free(journal);
+    return is_there ? (uint64_t)st.st_size : 0;
+}
+
 uint64_t disk_now_ms(void)
 {
     struct timespec now;

@@ -135,29 +135,42 @@ static bool use_wal(struct sql *c, struct err *e)
 }
 
 /* Asked before anything is changed: a database of another program stays as it is. */
-static bool is_ours(struct sql *c, struct err *e)
+static bool is_ours(struct sql *c, bool *ret_is_new, struct err *e)
 {
     int64_t application, tables;
     if (!sql_ask(c, "PRAGMA application_id", &application, e) ||
         !sql_ask(c, "SELECT count(*) FROM sqlite_schema", &tables, e))
         return false;
-    if (application == SQL_APPLICATION_ID || (application == 0 && tables == 0))
+    *ret_is_new = application == 0 && tables == 0;
+    if (application == SQL_APPLICATION_ID || *ret_is_new)
         return true;
     return sql_fail(c, SQLITE_NOTADB, e);
 }
 
+/* Both count for a new file only, before its first table; an old one would be written to, and
+ * `submitd queue list` must work on a full disk. */
+static bool shape(struct sql *c, struct err *e)
+{
+    char text[100];
+    snprintf(text, sizeof text, "PRAGMA page_size = %d; PRAGMA auto_vacuum = INCREMENTAL",
+        SQL_PAGE_SIZE);
+    return sql_exec(c, text, e);
+}
+
 static bool configure(struct sql *c, unsigned cache_kb, struct err *e)
 {
+    bool is_new;
+    if (!is_ours(c, &is_new, e) || (is_new && !shape(c, e)))
+        return false;
     char text[400];
-    /* auto_vacuum and page_size count for a new file only, before its first table. Freed pages are
-     * not overwritten (secure_delete FAST): the file is private, and they would double the writes.
-     */
+    /* Freed pages are not overwritten (secure_delete FAST): the file is private, and they would
+     * double the writes. */
     snprintf(text, sizeof text,
-        "PRAGMA page_size = %d; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA cache_size = -%u; "
+        "PRAGMA cache_size = -%u; "
         "PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST; PRAGMA foreign_keys = ON; "
         "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 16777216; PRAGMA mmap_size = 0",
-        SQL_PAGE_SIZE, cache_kb);
-    return sql_exec(c, text, e) && is_ours(c, e) && use_wal(c, e) &&
+        cache_kb);
+    return sql_exec(c, text, e) && use_wal(c, e) &&
            check_setting(c, "PRAGMA synchronous", 2, "every commit must reach the disk", e) &&
            check_setting(c, "PRAGMA foreign_keys", 1, "recipients must belong to a message", e);
 }

@@ -8,7 +8,7 @@
 enum {
     IDLE_MS = 200,            /* nothing came for so long: tidy up */
     RETRY_MS = 5000,          /* after a failure */
-    FLOOR_CHECK_MS = 1000,    /* how old an answer about free space may be */
+    FLOOR_CHECK_MS = 10,      /* how old an answer about free space may be */
     LOG_PAGES = 4000,         /* of 4 KB: the log is moved into the file */
     LOG_PAGES_MAX = 40000,    /* readers are waited for */
     SWEEP_CHUNKS = 256,       /* deleted in one transaction */
@@ -24,7 +24,9 @@ bool keeper_has_room(struct store *s, struct err *e)
         return true;
     uint64_t now = disk_now_ms();
     if (s->floor_checked_ms == 0 || now - s->floor_checked_ms >= FLOOR_CHECK_MS) {
-        s->free_octets = disk_free(s->path);
+        /* What is in the journal will be in the file as well before the journal shrinks. */
+        uint64_t journal = disk_journal_size(s->path), room = disk_free(s->path);
+        s->free_octets = room > journal ? room - journal : 0;
         s->floor_checked_ms = now;
     }
     if (s->free_octets >= s->min_free)
