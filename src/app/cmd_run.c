@@ -156,13 +156,19 @@ static void on_stop(void *user, int signum)
     gateway_drain(d->gateway, on_drained, d);
 }
 
+static void on_reopen(void *user, int signum)
+{
+    (void)user;
+    (void)signum;
+    struct err why;
+    if (!log_reopen(&why))
+        log_event(LOG_LEVEL_ERROR, "log_not_reopened", LOG_STR("reason", why.text));
+}
+
 static void on_hangup(void *user, int signum)
 {
-    (void)signum;
     struct daemon *d = user;
-    struct err why;
-    if (!log_reopen(&why)) /* logrotate sends the same signal */
-        log_event(LOG_LEVEL_ERROR, "log_not_reopened", LOG_STR("reason", why.text));
+    on_reopen(user, signum);
     if (!d->is_stopping)
         start_reload(d);
 }
@@ -207,6 +213,7 @@ static bool build(struct daemon *d, struct setup *setup, struct err *e)
            loop_on_signal(d->loop, SIGTERM, on_stop, d, e) &&
            loop_on_signal(d->loop, SIGINT, on_stop, d, e) &&
            loop_on_signal(d->loop, SIGHUP, on_hangup, d, e) &&
+           loop_on_signal(d->loop, SIGUSR1, on_reopen, d, e) &&
            build_spool(d, &setup->config->delivery, e) &&
            gateway_new(d->loop, setup, d->delivery, &d->gateway, e);
 }

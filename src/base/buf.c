@@ -1,6 +1,7 @@
 #include "base/buf.h"
 #include "base/secret.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -58,6 +59,7 @@ static bool move_to(struct buf *b, size_t cap)
 /* One byte more than asked is kept free for buf_cstr's NUL. */
 static bool make_room(struct buf *b, size_t n)
 {
+    assert(b->data || (b->cap == 0 && b->off == 0 && b->len == 0));
     if (n > b->max || b->len > b->max - n)
         return false;
     size_t need = b->len + n + 1;

@@ -1,111 +1,14 @@
 #include "relay/delivery_internal.h"
-#include "platform/platform.h"
 #include "relay/pool.h"
 
 #include <stdlib.h>
 
 enum {
-    TICK_MS = 1000,        /* how soon a change by `submitd queue` and a due time are noticed */
-    SWEEP_S = 60,          /* between looks for overdue and old failed messages */
-    THROTTLE_PAUSE_S = 60, /* Exchange counts messages per minute */
-    WRITE_AGAIN_MS = 5000, /* after the spool failed */
-    LOST_PAUSE_MS = 5000,  /* after a session was lost logins alone prove nothing */
+    TICK_MS = 1000, /* how soon a change by `submitd queue` and a due time are noticed */
+    SWEEP_S = 60,   /* between looks for overdue and old failed messages */
 };
 
-static void lane_run(struct lane *lane);
-
-/* --- back-off --- */
-
-/* Up to a fifth more, so that many messages do not come back at once. */
-static unsigned with_jitter(unsigned s)
-{
-    uint8_t random;
-    platform_random(&random, sizeof random);
-    return s + s * random / (5 * 255);
-}
-
-unsigned delivery_backoff_s(unsigned attempts)
-{
-    unsigned s = DELIVERY_FIRST_RETRY_S;
-    while (attempts-- > 1 && s < DELIVERY_LAST_RETRY_S)
-        s *= 2;
-    return with_jitter(s < DELIVERY_LAST_RETRY_S ? s : DELIVERY_LAST_RETRY_S);
-}
-
-/* The upstream does not work for this account: everything waits, in its order. */
-static void pause_lane(struct lane *lane, const struct errand_result *result)
-{
-    uint64_t now = loop_now_ms(lane->delivery->loop);
-    bool is_throttled = result->end == ERRAND_THROTTLED;
-    unsigned s = is_throttled                                   ? THROTTLE_PAUSE_S
-                 : lane->backoff_s == 0                         ? DELIVERY_FIRST_RETRY_S
-                 : lane->backoff_s >= DELIVERY_LAST_RETRY_S / 2 ? DELIVERY_LAST_RETRY_S
-                                                                : 2 * lane->backoff_s;
-    if (lane->retry_at > now)
-        return; /* several attempts failed together */
-    lane->backoff_s = s;
-    lane->retry_at = now + 1000ULL * with_jitter(s);
-    lane->login_helps_at = is_throttled          ? lane->retry_at
-                           : result->has_session ? now + LOST_PAUSE_MS
-                                                 : now;
-    log_event(LOG_LEVEL_INFO, "delivery_paused",
-        LOG_STR("account", lane->account[0] ? lane->account : "default"), LOG_INT("seconds", s));
-    timer_set(lane->timer, lane->retry_at);
-}
-
-/* --- claims --- */
-
-struct claim *delivery_claim(struct delivery *d, struct lane *lane, struct store_message *m)
-{
-    struct claim *c = calloc(1, sizeof *c);
-    bool *was_done = calloc(m->rcpt_count + 1, sizeof *was_done);
-    if (!c || !was_done) {
-        free(c);
-        free(was_done);
-        store_message_free(m);
-        return NULL;
-    }
-    for (size_t i = 0; i < m->rcpt_count; i++)
-        was_done[i] = m->rcpts[i].is_done;
-    list_init(&c->turn);
-    c->delivery = d;
-    c->lane = lane;
-    c->message = m;
-    c->was_done = was_done;
-    c->began_ms = loop_now_ms(d->loop);
-    list_add_tail(&d->claims, &c->link);
-    d->claim_count++;
-    if (lane)
-        lane->claims++;
-    return c;
-}
-
-static void lane_free(struct lane *lane)
-{
-    list_remove(&lane->link);
-    timer_free(lane->timer);
-    setup_unref(lane->setup);
-    free(lane);
-}
-
-static void lane_free_if_over(struct lane *lane)
-{
-    if (lane->is_retired && lane->claims == 0 && !lane->is_fetching)
-        lane_free(lane);
-}
-
-static void claim_free(struct claim *c)
-{
-    list_remove(&c->link);
-    list_remove(&c->turn);
-    c->delivery->claim_count--;
-    c->delivery->unwritten_count -= c->is_unwritten;
-    if (c->lane)
-        c->lane->claims--;
-    store_message_free(c->message);
-    free(c->was_done);
-    free(c);
-}
+/* --- the clock --- */
 
 static void say_drained(struct delivery *d)
 {
@@ -115,227 +18,6 @@ static void say_drained(struct delivery *d)
         drained(d->drained_user);
 }
 
-void delivery_unclaim(struct claim *c)
-{
-    struct delivery *d = c->delivery;
-    struct lane *lane = c->lane;
-    claim_free(c);
-    if (lane) {
-        lane_run(lane);
-        lane_free_if_over(lane);
-    }
-    if (d->is_draining && d->claim_count == 0)
-        timer_set(d->tick, loop_now_ms(d->loop) + 1);
-}
-
-/* --- results that the spool did not take --- */
-
-/* A message that was sent and cannot be removed would be sent again and again. */
-void delivery_keep_unwritten(struct claim *c)
-{
-    struct delivery *d = c->delivery;
-    if (d->is_draining) {
-        delivery_unclaim(c);
-        return;
-    }
-    d->unwritten_count += !c->is_unwritten;
-    c->is_unwritten = true;
-    list_add_tail(&d->unwritten, &c->turn);
-    d->write_again_at = loop_now_ms(d->loop) + WRITE_AGAIN_MS;
-}
-
-/* Those that fail again come back behind `last`. */
-static void write_again(struct delivery *d)
-{
-    if (list_is_empty(&d->unwritten) || loop_now_ms(d->loop) < d->write_again_at)
-        return;
-    struct list *last = d->unwritten.prev;
-    for (bool is_last = false; !is_last;) {
-        struct list *turn = list_first(&d->unwritten);
-        is_last = turn == last;
-        list_remove(turn);
-        delivery_write_down(LIST_ENTRY(turn, struct claim, turn));
-    }
-}
-
-static void give_up_unwritten(struct delivery *d)
-{
-    while (!list_is_empty(&d->unwritten))
-        delivery_unclaim(LIST_ENTRY(list_first(&d->unwritten), struct claim, turn));
-}
-
-/* What was only looked up is given back, so that a new look sees what people changed. */
-static void drop_ready(struct lane *lane)
-{
-    while (!list_is_empty(&lane->ready))
-        claim_free(LIST_ENTRY(list_first(&lane->ready), struct claim, turn));
-}
-
-/* Heap; the numbers that no look-up may return. */
-static uint64_t *list_busy(const struct delivery *d, size_t *ret_count)
-{
-    uint64_t *busy = calloc(d->claim_count + 1, sizeof *busy);
-    size_t n = 0;
-    for (struct list *l = d->claims.next; busy && l != &d->claims; l = l->next)
-        busy[n++] = LIST_ENTRY(l, struct claim, link)->message->number;
-    *ret_count = n;
-    return busy;
-}
-
-/* --- lanes --- */
-
-static void on_errand_end(void *user, struct store_message *m, const struct errand_result *result)
-{
-    (void)m; /* the claim has it */
-    struct claim *c = user;
-    struct lane *lane = c->lane;
-    c->errand = NULL;
-    lane->active--;
-    uint64_t now = loop_now_ms(lane->delivery->loop);
-    if (result->end == ERRAND_THROTTLED || result->end == ERRAND_NO_UPSTREAM) {
-        pause_lane(lane, result);
-    } else if (result->end == ERRAND_ANSWERED && lane->login_helps_at <= now) {
-        lane->backoff_s = 0;
-        lane->retry_at = 0;
-    }
-    delivery_settle(c, result);
-    lane_run(lane); /* the next one need not wait for this one's commit */
-}
-
-static bool start_next(struct lane *lane)
-{
-    struct delivery *d = lane->delivery;
-    struct claim *c = LIST_ENTRY(list_first(&lane->ready), struct claim, turn);
-    list_remove(&c->turn);
-    c->began_ms = loop_now_ms(d->loop);
-    c->errand = errand_start(d->loop, d->store, lane->pool, c->message, on_errand_end, c);
-    if (!c->errand) {
-        list_add_head(&lane->ready, &c->turn);
-        return false;
-    }
-    lane->active++;
-    return true;
-}
-
-/* Two looks that are under way together, for due messages and for overdue ones, can find the same
- * one. */
-static bool is_claimed(const struct delivery *d, const struct store_message *m)
-{
-    for (struct list *l = d->claims.next; l != &d->claims; l = l->next) {
-        if (LIST_ENTRY(l, struct claim, link)->message->number == m->number)
-            return true;
-    }
-    return false;
-}
-
-static void on_due(void *user, struct store_message **messages, size_t count, const struct err *why)
-{
-    struct lane *lane = user;
-    lane->is_fetching = false;
-    if (why)
-        log_event(LOG_LEVEL_ERROR, "spool_unreadable", LOG_STR("reason", why->text));
-    lane->is_dry = count == 0;
-    for (size_t i = 0; i < count; i++) {
-        if (lane->is_retired || is_claimed(lane->delivery, messages[i])) {
-            store_message_free(messages[i]);
-            continue;
-        }
-        struct claim *c = delivery_claim(lane->delivery, lane, messages[i]);
-        if (c)
-            list_add_tail(&lane->ready, &c->turn);
-    }
-    free(messages);
-    if (count > 0)
-        lane_run(lane);
-    lane_free_if_over(lane);
-}
-
-static void fetch(struct lane *lane)
-{
-    struct delivery *d = lane->delivery;
-    size_t busy_count;
-    uint64_t *busy = list_busy(d, &busy_count);
-    lane->is_fetching = true;
-    store_due(d->store, lane->account, loop_wall_s(d->loop), DELIVERY_BATCH, busy, busy_count,
-        on_due, lane);
-    free(busy);
-}
-
-static void lane_run(struct lane *lane)
-{
-    struct delivery *d = lane->delivery;
-    if (d->is_draining || d->unwritten_count > 0 || lane->is_retired ||
-        lane->retry_at > loop_now_ms(d->loop))
-        return;
-    /* While it is not known whether the upstream works again, one message finds out. */
-    unsigned most = lane->backoff_s > 0 ? 1 : lane->active_max;
-    while (lane->active < most && !list_is_empty(&lane->ready) && start_next(lane))
-        ;
-    if (list_is_empty(&lane->ready) && lane->active < most && !lane->is_fetching && !lane->is_dry)
-        fetch(lane);
-}
-
-static void on_lane_timer(void *user)
-{
-    struct lane *lane = user;
-    lane->retry_at = 0;
-    lane->is_dry = false;
-    lane_run(lane);
-}
-
-static void retire(struct lane *lane)
-{
-    lane->is_retired = true;
-    drop_ready(lane);
-    lane_free_if_over(lane);
-}
-
-static bool open_lane(struct delivery *d, struct setup *setup, size_t account)
-{
-    struct lane *lane = calloc(1, sizeof *lane);
-    if (!lane)
-        return false;
-    lane->timer = timer_new(d->loop, on_lane_timer, lane);
-    if (!lane->timer) {
-        free(lane);
-        return false;
-    }
-    unsigned sessions = setup->config->upstream.max_sessions;
-    lane->delivery = d;
-    lane->setup = setup_ref(setup);
-    lane->pool = setup->pools[account];
-    lane->account = pool_account(lane->pool)->name;
-    lane->active_max =
-        sessions > 1 ? sessions / 2 : 1; /* live clients have the rest to themselves */
-    list_init(&lane->ready);
-    list_add_tail(&d->lanes, &lane->link);
-    return true;
-}
-
-static struct lane *find_lane(struct delivery *d, const char *account)
-{
-    for (struct list *l = d->lanes.next; l != &d->lanes; l = l->next) {
-        struct lane *lane = LIST_ENTRY(l, struct lane, link);
-        if (!lane->is_retired && strcmp(lane->account, account) == 0)
-            return lane;
-    }
-    return NULL;
-}
-
-static void look_again(struct delivery *d)
-{
-    for (struct list *l = d->lanes.next, *next; l != &d->lanes; l = next) {
-        next = l->next;
-        struct lane *lane = LIST_ENTRY(l, struct lane, link);
-        if (lane->is_retired)
-            continue;
-        lane->is_dry = false;
-        lane_run(lane);
-    }
-}
-
-/* --- the clock --- */
-
 static void on_times(
     void *user, const struct store_due_time *times, size_t count, const struct err *why)
 {
@@ -344,7 +26,7 @@ static void on_times(
     if (why)
         return;
     for (size_t i = 0; i < count; i++) {
-        struct lane *lane = find_lane(d, times[i].account);
+        struct lane *lane = lane_find(d, times[i].account);
         if (lane && times[i].next_try <= loop_wall_s(d->loop)) {
             lane->is_dry = false;
             lane_run(lane);
@@ -359,7 +41,7 @@ static void on_overdue(
     if (why)
         log_event(LOG_LEVEL_ERROR, "spool_unreadable", LOG_STR("reason", why->text));
     for (size_t i = 0; i < count; i++) {
-        if (is_claimed(d, messages[i])) {
+        if (delivery_has_claimed(d, messages[i])) {
             store_message_free(messages[i]);
             continue;
         }
@@ -386,7 +68,7 @@ static void sweep(struct delivery *d)
         return;
     d->next_sweep = now + SWEEP_S;
     size_t busy_count;
-    uint64_t *busy = list_busy(d, &busy_count);
+    uint64_t *busy = delivery_list_busy(d, &busy_count);
     store_overdue(d->store, now, DELIVERY_BATCH, busy, busy_count, on_overdue, d);
     free(busy);
     int64_t keep_s = (int64_t)(d->setup->config->delivery.keep_failed_ms / 1000);
@@ -398,12 +80,12 @@ static void heed_people(struct delivery *d)
 {
     for (struct list *l = d->lanes.next; l != &d->lanes; l = l->next) {
         struct lane *lane = LIST_ENTRY(l, struct lane, link);
-        drop_ready(lane);
+        lane_drop_ready(lane);
         lane->retry_at = 0;
         lane->login_helps_at = 0;
         timer_set(lane->timer, 0);
     }
-    look_again(d);
+    delivery_look_again(d);
 }
 
 static void on_tick(void *user)
@@ -418,7 +100,7 @@ static void on_tick(void *user)
         return;
     }
     timer_set(d->tick, now + TICK_MS);
-    write_again(d);
+    delivery_write_again(d);
     uint64_t version = store_data_version(d->store);
     if (version != d->data_version) {
         d->data_version = version;
@@ -480,7 +162,7 @@ static void on_rerouted(void *user, const struct err *why)
     struct rerouting *r = user;
     if (why)
         log_event(LOG_LEVEL_ERROR, "spool_failed", LOG_STR("reason", why->text));
-    look_again(r->delivery);
+    delivery_look_again(r->delivery);
     rerouting_free(r);
 }
 
@@ -488,12 +170,12 @@ void delivery_use_setup(struct delivery *d, struct setup *setup)
 {
     for (struct list *l = d->lanes.next, *next; l != &d->lanes; l = next) {
         next = l->next;
-        retire(LIST_ENTRY(l, struct lane, link));
+        lane_retire(LIST_ENTRY(l, struct lane, link));
     }
     setup_unref(d->setup);
     d->setup = setup_ref(setup);
     for (size_t i = 0; i < setup->account_count; i++)
-        open_lane(d, setup, i);
+        lane_open(d, setup, i);
     struct rerouting *r = calloc(1, sizeof *r);
     if (r) {
         *r = (struct rerouting){ .delivery = d, .setup = setup_ref(setup) };
@@ -505,7 +187,7 @@ void delivery_use_setup(struct delivery *d, struct setup *setup)
 
 void delivery_kick(struct delivery *d, const char *account, bool is_later)
 {
-    struct lane *lane = find_lane(d, account);
+    struct lane *lane = lane_find(d, account);
     if (!lane || is_later)
         return;
     lane->is_dry = false;
@@ -514,7 +196,7 @@ void delivery_kick(struct delivery *d, const char *account, bool is_later)
 
 void delivery_upstream_works(struct delivery *d, const char *account)
 {
-    struct lane *lane = find_lane(d, account);
+    struct lane *lane = lane_find(d, account);
     if (!lane || lane->backoff_s == 0 || lane->login_helps_at > loop_now_ms(d->loop))
         return;
     lane->retry_at = 0;
@@ -537,9 +219,9 @@ struct store *delivery_store(struct delivery *d)
 void delivery_drain(struct delivery *d, uint64_t deadline_ms, loop_fn *done, void *user)
 {
     for (struct list *l = d->lanes.next; l != &d->lanes; l = l->next)
-        drop_ready(LIST_ENTRY(l, struct lane, link));
+        lane_drop_ready(LIST_ENTRY(l, struct lane, link));
     d->is_draining = true;
-    give_up_unwritten(d);
+    delivery_give_up_unwritten(d);
     d->drain_deadline = deadline_ms;
     d->drained = done;
     d->drained_user = user;
@@ -564,7 +246,7 @@ void delivery_free(struct delivery *d)
     if (!d)
         return;
     while (!list_is_empty(&d->claims))
-        claim_free(LIST_ENTRY(list_first(&d->claims), struct claim, link));
+        delivery_claim_free(LIST_ENTRY(list_first(&d->claims), struct claim, link));
     while (!list_is_empty(&d->lanes))
         lane_free(LIST_ENTRY(list_first(&d->lanes), struct lane, link));
     while (!list_is_empty(&d->reroutings))

@@ -1,6 +1,6 @@
 /*
- * Inside of relay/delivery: delivery.c has the lanes and the clock, delivery_result.c what follows
- * an attempt. Nobody else includes this.
+ * Inside of relay/delivery: delivery.c has the clock and the outside, delivery_lane.c claims and
+ * lanes, delivery_result.c what follows an attempt. Nobody else includes this.
  */
 #ifndef SUBMITD_RELAY_DELIVERY_INTERNAL_H
 #define SUBMITD_RELAY_DELIVERY_INTERNAL_H
@@ -74,6 +74,28 @@ void delivery_keep_unwritten(struct claim *c);
 void delivery_write_down(struct claim *c);
 /* The message's time is over. */
 void delivery_expire(struct claim *c);
+/* What failed to be stored is tried again, or at the end of submitd given up. */
+void delivery_write_again(struct delivery *d);
+void delivery_give_up_unwritten(struct delivery *d);
+/* Frees a claim that nothing works on; its lane is told nothing. */
+void delivery_claim_free(struct claim *c);
+/* Heap; the numbers that no look-up may return. */
+uint64_t *delivery_list_busy(const struct delivery *d, size_t *ret_count);
+bool delivery_has_claimed(const struct delivery *d, const struct store_message *m);
+
+/* A lane for one account of `setup`. False when out of memory. */
+bool lane_open(struct delivery *d, struct setup *setup, size_t account);
+/* The open lane of this account, NULL when there is none. */
+struct lane *lane_find(struct delivery *d, const char *account);
+/* Starts what may be started and looks up more. */
+void lane_run(struct lane *lane);
+/* What was only looked up is given back, so that a new look sees what people changed. */
+void lane_drop_ready(struct lane *lane);
+/* It begins nothing more, and goes with its last claim. */
+void lane_retire(struct lane *lane);
+void lane_free(struct lane *lane);
+/* Every lane looks and runs again. */
+void delivery_look_again(struct delivery *d);
 /* Seconds until attempt number `attempts` + 1, with jitter. */
 unsigned delivery_backoff_s(unsigned attempts);
 

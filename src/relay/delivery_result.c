@@ -303,6 +303,7 @@ void delivery_settle(struct claim *c, const struct errand_result *result)
     } lines[] = {
         [ERRAND_ANSWERED] = { LOG_LEVEL_INFO, "message" },
         [ERRAND_NO_UPSTREAM] = { LOG_LEVEL_WARNING, "deferred" },
+        [ERRAND_BUSY] = { LOG_LEVEL_DEBUG, "deferred" },
         [ERRAND_THROTTLED] = { LOG_LEVEL_WARNING, "deferred" },
         [ERRAND_UNCERTAIN] = { LOG_LEVEL_WARNING, "uncertain" },
         [ERRAND_NO_TEXT] = { LOG_LEVEL_ERROR, "spool_unreadable" },

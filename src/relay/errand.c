@@ -336,7 +336,7 @@ static void on_session(void *user, struct outbound *session, const struct err *w
     struct errand *e = user;
     e->wait = NULL;
     if (!session) {
-        end_with(e, ERRAND_NO_UPSTREAM, why, false);
+        end_with(e, why->kind == ERR_LIMIT ? ERRAND_BUSY : ERRAND_NO_UPSTREAM, why, false);
         return;
     }
     outbound_set_owner(session, &session_events, e);

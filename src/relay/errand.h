@@ -15,6 +15,7 @@ enum errand_end {
     ERRAND_ANSWERED,    /* the upstream said what is to be said: see the recipients */
     ERRAND_NO_UPSTREAM, /* unreachable, login refused, or the session was lost before the final dot
                          */
+    ERRAND_BUSY,        /* all sessions are in use: nothing was tried */
     ERRAND_THROTTLED,   /* 421, 432 and their like: the account is too fast */
     ERRAND_UNCERTAIN,   /* lost between the final dot and the reply */
     ERRAND_NO_TEXT,     /* the store could not be read */

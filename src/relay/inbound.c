@@ -76,7 +76,11 @@ static void on_hello(struct inbound *in, const struct smtp_event *ev)
     caps.set = SMTP_CAP_PIPELINING | SMTP_CAP_SIZE | SMTP_CAP_ENHANCEDSTATUSCODES;
     struct pool *pool = setup_default_pool(in->setup);
     const struct smtp_caps *upstream = pool ? pool_caps(pool) : NULL;
-    if (upstream) {
+    if (!upstream) {
+        /* Nothing is known before the first login. Exchange has both by default, and a program that
+         * uses one unasked must not get a 555 because the upstream is down. */
+        caps.set |= SMTP_CAP_8BITMIME | SMTP_CAP_DSN;
+    } else {
         caps.set |= upstream->set & (SMTP_CAP_8BITMIME | SMTP_CAP_SMTPUTF8 | SMTP_CAP_DSN);
         if (upstream->size != 0 && (caps.size == 0 || upstream->size < caps.size))
             caps.size = upstream->size;
@@ -236,6 +240,8 @@ static void pump(struct inbound *in, struct slice *input)
     if (!run_and_flush(in, input))
         return;
     in->is_pumping = false;
+    if (input->p)
+        in->has_left_input = input->n > 0;
     bool is_between = !smtp_server_in_transaction(in->server);
     /* Behind a refused DATA the client may still ask something of it. */
     if (is_between && in->transaction && transaction_is_over(in->transaction))
@@ -254,10 +260,11 @@ static void wake(struct inbound *in)
 {
     if (in->is_pumping || in->is_over)
         return;
-    bool has_left_input = in->has_left_input;
-    in->has_left_input = false;
-    if (has_left_input)
+    if (in->has_left_input) {
+        flush(in);
         conn_resume(in->conn);
+        return;
+    }
     struct slice nothing = SLICE_NONE;
     pump(in, &nothing);
 }
@@ -295,9 +302,6 @@ static const struct transaction_events transaction_events = {
 static void on_conn_input(void *user, struct slice *input)
 {
     struct inbound *in = user;
-    /* Set before the pump, because answers inside it must find it, and the connection may be gone
-     * after it. */
-    in->has_left_input = true;
     pump(in, input);
 }
 
@@ -318,6 +322,7 @@ static void on_conn_end(void *user, const struct err *why)
     /* It may have ended its half only; and whether a whole message went through must be known. */
     if (in->transaction && transaction_client_left(in->transaction)) {
         in->is_peer_gone = true;
+        in->has_left_input = false; /* it cannot be offered again, and nobody may wait for that */
         return;
     }
     in->is_over = true;

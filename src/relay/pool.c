@@ -233,6 +233,7 @@ static void on_connected(void *user, struct outbound *o)
     p->connecting_count--;
     p->failed_at = 0;
     p->refusals = 0;
+    p->paused_until = 0;
     p->is_proven = true;
     p->has_caps = true;
     p->caps = *smtp_client_caps(outbound_client(o));
@@ -429,6 +430,15 @@ void pool_free(struct pool *p)
     }
     timer_free(p->timer);
     free(p);
+}
+
+void pool_inherit(struct pool *p, const struct pool *old)
+{
+    p->has_caps = old->has_caps;
+    p->caps = old->caps;
+    p->last_err = old->last_err;
+    bool was_refused = old->refusals > 0 || old->paused_until != 0;
+    p->refusals = was_refused ? POOL_REFUSALS_MAX - 1 : 0;
 }
 
 const struct smtp_caps *pool_caps(const struct pool *p)

@@ -41,6 +41,13 @@ void pool_put(struct pool *p, struct outbound *o);
 /* Gives one back that must not say another word. */
 void pool_drop(struct pool *p, struct outbound *o);
 
+/*
+ * After a reload, for the same credential: what `old` knows of the upstream, and its refusals. The
+ * reload is a person's word that something was mended, so one login may be tried; a refusal pauses
+ * again at once.
+ */
+void pool_inherit(struct pool *p, const struct pool *old);
+
 /* Opens a session ahead of need, so that the upstream's extensions are known and a fault shows at
  * start. */
 void pool_warm(struct pool *p);

@@ -125,6 +125,23 @@ bool setup_attach(struct setup *s, struct loop *loop)
     return true;
 }
 
+static bool is_same_login(const struct config_account *a, const struct config_account *b)
+{
+    return strcmp(a->username, b->username) == 0 && secret_eq(a->password, b->password);
+}
+
+void setup_inherit(struct setup *s, const struct setup *old)
+{
+    if (strcmp(s->config->upstream.host, old->config->upstream.host) != 0)
+        return;
+    for (size_t i = 0; i < s->config->account_count; i++) {
+        for (size_t j = 0; j < old->config->account_count; j++) {
+            if (is_same_login(&s->config->accounts[i], &old->config->accounts[j]))
+                pool_inherit(s->pools[i], old->pools[j]);
+        }
+    }
+}
+
 struct setup *setup_ref(struct setup *s)
 {
     s->refs++;

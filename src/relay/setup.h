@@ -37,6 +37,8 @@ struct setup {
 struct setup *setup_load(const char *file, struct buf *problems);
 /* Makes the pools. False when out of memory; the setup can only be unref'd then. */
 bool setup_attach(struct setup *s, struct loop *loop);
+/* After setup_attach: pools of credentials that `old` has, too, take over what its pools know. */
+void setup_inherit(struct setup *s, const struct setup *old);
 struct setup *setup_ref(struct setup *s);
 /* The last one closes the pools' idle sessions and frees everything, in the loop's next turn. */
 void setup_unref(struct setup *s);
