@@ -8,7 +8,10 @@
 #include <stdlib.h>
 
 static const struct app_command commands[] = {
-    { "run", app_run, "relay mail until SIGTERM (SIGHUP: load the configuration again)", "", 0 },
+    { "run", app_run,
+        "relay mail until SIGTERM (SIGHUP: load the configuration again, SIGUSR1: open the log "
+        "again)",
+        "", 0 },
     { "check", app_check, "check the configuration and print it with every default, secrets masked",
         "", 0 },
     { "doctor", app_doctor, "walk the way to Exchange step by step, from DNS to login", "fta", 0 },

@@ -183,6 +183,32 @@ def test_corrected_password_works_after_reload(submitd, rogue):
     assert len(server.messages) == 1
 
 
+def test_reloads_with_the_refused_password_try_it_once_each(submitd, rogue):
+    """A SIGHUP may mean that the account was mended, or only that logs were rotated: one login, not two."""
+    server = rogue(replies={"AUTH": "535 5.7.3 Authentication unsuccessful"})
+    daemon = submitd(server)
+    for _ in range(3):
+        first_refusal(daemon.port)
+    assert len(server.logins) == 2
+    for reloads in (1, 2):
+        daemon.reload()
+        daemon.wait_event(expected.EVENT_RELOADED, count=reloads)
+        daemon.wait_event("logins_paused", count=1 + reloads)
+        for _ in range(3):
+            assert first_refusal(daemon.port)[1].code == 451
+        assert len(server.logins) == 2 + reloads
+
+
+def test_nothing_is_a_5xx_before_the_first_login(submitd, rogue):
+    """What the upstream offers is not known yet; a program that says BODY=8BITMIME must not lose its mail for it."""
+    server = rogue(replies={"BANNER": "421 4.3.2 Service not available"})
+    daemon = submitd(server)
+    with daemon.smtp() as client:
+        client.ehlo("old.example.test")
+        assert client.has_extn("8bitmime") and client.has_extn("dsn") and not client.has_extn("smtputf8")
+        assert client.docmd("MAIL FROM:<a@corp.example> BODY=8BITMIME RET=HDRS")[0] == 451
+
+
 def test_upstream_comes_back(submitd, rogue):
     """After a failure the next message is tried at once."""
     server = rogue(replies={"BANNER": ["421 4.3.2 Service not available"] * 2 + [None]})
