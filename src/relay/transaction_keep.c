@@ -175,6 +175,7 @@ void tx_commit(struct transaction *t)
     if (!rcpts || !t->writer) {
         struct err why;
         err_set(&why, ERR_MEMORY, "out of memory");
+        free(rcpts);
         on_committed(t, &why);
         return;
     }
