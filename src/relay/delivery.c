@@ -18,6 +18,14 @@ static void say_drained(struct delivery *d)
         drained(d->drained_user);
 }
 
+/* Mail of an account that is no more waits until there is a route again, so somebody must know. */
+static void warn_of_stranded(const struct store_due_time *mail)
+{
+    log_event(LOG_LEVEL_ERROR, "stranded", LOG_STR("account", mail->account),
+        LOG_STR("reason", "messages wait, and no [account] matches their client and sender"),
+        LOG_STR("remedy", "add a default [account] and reload, or see: submitd queue list"));
+}
+
 static void on_times(
     void *user, const struct store_due_time *times, size_t count, const struct err *why)
 {
@@ -25,8 +33,11 @@ static void on_times(
     d->is_asking = false;
     if (why)
         return;
+    bool must_warn = d->answers_to_warning > 0 && --d->answers_to_warning == 0;
     for (size_t i = 0; i < count; i++) {
         struct lane *lane = lane_find(d, times[i].account);
+        if (!lane && must_warn)
+            warn_of_stranded(&times[i]);
         if (lane && times[i].next_try <= loop_wall_s(d->loop)) {
             lane->is_dry = false;
             lane_run(lane);
@@ -162,6 +173,7 @@ static void on_rerouted(void *user, const struct err *why)
     struct rerouting *r = user;
     if (why)
         log_event(LOG_LEVEL_ERROR, "spool_failed", LOG_STR("reason", why->text));
+    r->delivery->answers_to_warning = 2; /* the first may have been asked before the routing */
     delivery_look_again(r->delivery);
     rerouting_free(r);
 }

@@ -55,7 +55,8 @@ struct delivery {
     uint64_t write_again_at;  /* loop time */
     struct timer *tick;
     uint64_t data_version;
-    bool is_asking;     /* store_due_times is under way */
+    bool is_asking;              /* store_due_times is under way */
+    unsigned answers_to_warning; /* of store_due_times, until stranded mail is told of; 0: it was */
     int64_t next_sweep; /* wall time of the next look for overdue and old failed messages */
     bool is_draining;
     uint64_t drain_deadline;

@@ -594,6 +594,17 @@ def test_mail_follows_a_renamed_account(keeper, exchange, renamed):
     assert exchange.messages()[numbers_at(exchange).index(1)].user == "CORP\\payroll"
 
 
+def test_mail_without_a_route_is_told_of_and_goes_when_there_is_one(keeper, exchange, renamed):
+    daemon = keeper(exchange, renamed[0], mode="queue")
+    send_queued(daemon, complete(), [TO])
+    daemon.reload({"account": None})
+    assert daemon.wait_event("stranded", account="").level == "error"
+    exchange.up()
+    daemon.reload()
+    wait_empty(daemon)
+    assert exchange.one_to(TO).user == "CORP\\user"
+
+
 def test_mail_follows_a_renamed_account_while_its_client_sends(keeper, exchange, renamed):
     before, after = renamed
     daemon = keeper(exchange.up(), before, mode="queue")
