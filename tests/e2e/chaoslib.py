@@ -3,6 +3,7 @@
 Everything random comes from one seed, so that a run can be repeated (the operating system's timing cannot).
 """
 import asyncio
+import contextlib
 import math
 import random
 import re
@@ -106,7 +107,8 @@ class Client:
         finally:
             if self.rng.random() < 0.3:
                 sock = self.writer.get_extra_info("socket")
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+                with contextlib.suppress(OSError):  # it may be closed already
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             self.writer.close()
 
     async def reply(self):

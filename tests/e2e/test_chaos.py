@@ -148,7 +148,7 @@ def test_with_a_spool(submitd, submitd_program, sandbox, workdir, mode):
                                check=False, capture_output=True, timeout=30)
                 time.sleep(1)
             return not missing
-        until(are_there, 60, "everything that was answered with 250 being at the server")
+        until(are_there, 200, "everything that was answered with 250 being at the server")
     daemon, ledger = run(submitd, server, Proxy(server.port, SEED), sections, 1.0, wait_for_all)
     daemon.stop()
     check(server, ledger, may_repeat=True)
