@@ -341,6 +341,8 @@ void conn_flush(struct conn *c)
         conn_end(c, e.kind, e.text);
         return;
     }
+    /* Encrypting made it longer; whoever sees more than the mark waits for on_drain. */
+    c->was_high = c->was_high || conn_pending(c) > CONN_HIGH_WATER;
     bool is_sent = send_buf(c, &c->out) && (!c->tls || send_buf(c, tls_output(c->tls)));
     if (is_sent && c->state == CONN_FLUSHING) {
         shut_down(c);

@@ -322,12 +322,21 @@ static void fail_paused(struct pool *p)
     fail_waiting(p, &why);
 }
 
+/* Sessions that will be free in a moment: a new login would come later than they do. */
+static unsigned count_coming(const struct pool *p)
+{
+    unsigned n = p->connecting_count;
+    for (const struct list *l = p->settling.next; l != &p->settling; l = l->next)
+        n++;
+    return n;
+}
+
 static void grow(struct pool *p)
 {
     unsigned logins_max = p->is_proven ? POOL_LOGINS_MAX : 1;
     while (!is_paused(p) && !must_hold_back(p) && p->total < p->config->max_sessions &&
            p->connecting_count < logins_max &&
-           count_waiting(p, p->connecting_count + 1) > p->connecting_count) {
+           count_waiting(p, count_coming(p) + 1) > count_coming(p)) {
         if (!connect_one(p))
             return;
     }
@@ -355,7 +364,8 @@ static void close_rested(struct pool *p)
 static void fail_overdue(struct pool *p)
 {
     struct pool_wait *w;
-    while ((w = first_waiting(p)) && w->deadline <= loop_now_ms(p->loop) && p->busy_count > 0) {
+    bool is_in_use = p->busy_count > 0 || !list_is_empty(&p->settling);
+    while (is_in_use && (w = first_waiting(p)) && w->deadline <= loop_now_ms(p->loop)) {
         struct err why;
         err_set(&why, ERR_LIMIT, "all %u sessions of account '%s' were busy for %llu s", p->total,
             account_name(p), (unsigned long long)(p->config->wait_timeout_ms / 1000));

@@ -164,7 +164,8 @@ class Client:
     def envelope(self):
         rng = self.rng
         sender = rng.choice([b"a@corp.example", b"a@corp.example", b"user@corp.example", b""])
-        rcpts = [rng.choice([b"b%d", b"b%d", b"b%d", b"reject%d", b"defer%d"]) % i for i in range(rng.choice([1, 1, 3, 12]))]
+        names = [b"b%d", b"b%d", b"b%d", b"reject%d", b"defer%d"]
+        rcpts = [rng.choice(names) % i for i in range(rng.choice([1, 1, 3, 12]))]
         return [b"MAIL FROM:<%s>\r\n" % sender] + [b"RCPT TO:<%s@example.test>\r\n" % r for r in rcpts] + [b"DATA\r\n"]
 
     async def message(self):

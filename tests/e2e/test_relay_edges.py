@@ -117,6 +117,19 @@ def test_refused_mail_frees_its_session_before_the_next_command_runs(submitd, ro
     assert len(server.sessions) == 1
 
 
+def test_mail_behind_rset_waits_for_its_session(submitd, rogue):
+    """The upstream's answer to RSET is a round trip away; a new login would take several."""
+    server = rogue(replies={"RSET": lambda session: time.sleep(0.2)})
+    daemon = submitd(server)
+    daemon.wait_event("upstream_ready")
+    with daemon.raw() as client:
+        client.hello()
+        for _ in range(3):
+            client.send(ENVELOPE + b"RSET\r\n")
+            assert [r.code for r in client.replies(3)] == [250, 250, 250]
+    assert len(server.sessions) == 1
+
+
 def test_session_with_an_early_verdict_carries_nothing_more(submitd, rogue):
     """The server says no while the end of the text is still on its way to it."""
     def say_no_and_read_nothing(session):
