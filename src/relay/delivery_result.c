@@ -227,7 +227,10 @@ static void on_original(void *user, struct slice text, const struct err *why)
     struct buf report;
     buf_init(&report, SMTP_BOUNCE_MAX + c->message->rcpt_count * SMTP_BOUNCE_RCPT_MAX);
     char id[BOUNCE_ID_SIZE + 64];
-    snprintf(id, sizeof id, "%.40s-b%u", c->message->id, c->message->attempts);
+    /* A message can have a report per attempt and one at its expiry; no two may share a Message-ID,
+     * or Exchange drops the second as a duplicate. */
+    snprintf(id, sizeof id, "%.40s-%c%u", c->message->id, c->is_expired ? 'x' : 'b',
+        c->message->attempts);
     const char *to = bounce_address(c);
     bool is_smtputf8 = false;
     if (write_bounce(c, id, to, why ? SLICE_NONE : text, &report, &is_smtputf8))

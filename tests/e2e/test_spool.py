@@ -513,6 +513,20 @@ def test_expiry(keeper, exchange):
     assert len(exchange.messages()) == 1
 
 
+def test_two_reports_on_one_message_are_two_messages(keeper, exchange):
+    """One on the recipient that was refused, one on the other whose time ran out: with one Message-ID Exchange drops one."""
+    daemon = keeper(exchange.up("--reject-rcpt", "bad@*", "--defer-rcpt", "later@*"), mode="queue")
+    send_queued(daemon, complete(), ["bad@x.test", "later@x.test"])
+    until(lambda: len(exchange.messages()) == 1 and states(daemon) == ["queued"])
+    stop(daemon)
+    spool_sql(daemon, "UPDATE message SET expires = arrived")
+    restart(daemon)
+    until(lambda: len(exchange.messages()) == 2)
+    reports = [m.data for m in exchange.messages()]
+    assert len({field_values(r, "Message-ID")[0] for r in reports}) == 2
+    assert [bounce_parts(r)[3][0]["Final-Recipient"] for r in reports] == ["rfc822; bad@x.test", "rfc822; later@x.test"]
+
+
 def test_failed_messages_go_after_keep_failed(keeper, exchange):
     daemon = keeper(exchange.up("--reject-rcpt", "bad@*"), mode="queue", keep_failed="1h")
     send_queued(daemon, numbered(1), ["bad@x.test"], sender="")
