@@ -206,8 +206,8 @@ static void on_errand_end(void *user, struct store_message *m, const struct erra
         lane->backoff_s = 0;
         lane->retry_at = 0;
     }
-    delivery_settle(c, result);
-    lane_run(lane); /* the next one need not wait for this one's commit */
+    lane_run(lane);             /* the next one need not wait for this one's commit */
+    delivery_settle(c, result); /* may end the claim, and a retired lane with it */
 }
 
 static bool start_next(struct lane *lane)
