@@ -164,8 +164,8 @@ void server_start_chunks(struct smtp_server *s)
 static bool reserve_text(struct smtp_server *s, size_t n)
 {
     buf_clear(&s->text);
-    size_t want = n < SMTP_BODY_EVENT_MAX / 2 ? 2 * n + 8 : SMTP_BODY_EVENT_MAX;
-    if (!buf_reserve(&s->text, want))
+    bool is_small = n < (SMTP_BODY_EVENT_MAX - 8) / 2;
+    if (!buf_reserve(&s->text, is_small ? 2 * n + 8 : SMTP_BODY_EVENT_MAX))
         s->is_out_of_memory = true;
     return !s->is_out_of_memory;
 }

@@ -350,6 +350,38 @@ Test(server, gives_body_memory_back_between_pieces)
     finish(&s);
 }
 
+/* What a connection reads at once has any length; each must be taken, as text and as a chunk, also
+ * where every octet becomes two. */
+Test(server, takes_pieces_of_every_length_around_its_own_limits)
+{
+    static const size_t around[] = { SMTP_BODY_EVENT_MAX / 4, SMTP_BODY_EVENT_MAX / 2,
+        SMTP_BODY_EVENT_MAX };
+    char *piece = malloc(SMTP_BODY_EVENT_MAX + 16);
+    for (unsigned i = 0; i < 2 * ARRAY_LEN(around) * 32; i++) {
+        size_t n = around[i / 2 / 32] + i / 2 % 32 - 16;
+        memset(piece, i % 2 == 0 ? 'x' : '\n', n);
+        struct session s;
+        char command[64];
+        cr_assert(start(&s));
+        say(&s, "EHLO c\r\n");
+        send_message(&s, "x\r\n.\r\n");
+        say(&s, "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n");
+        feed(&s, slice_of(piece, n));
+        say(&s, "\r\n.\r\n");
+        cr_assert_not(s.is_closed, "%zu octets of DATA: %s", n, s.why);
+        say(&s, "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\n");
+        snprintf(command, sizeof command, "BDAT %zu LAST\r\n", n);
+        say(&s, command);
+        feed(&s, slice_of(piece, n));
+        take_output(&s);
+        cr_assert_not(s.is_closed, "%zu octets of BDAT: %s", n, s.why);
+        cr_assert(s.out.len >= 14);
+        cr_assert_str_eq(buf_cstr(&s.out) + s.out.len - 14, "250 2.0.0 ok\r\n");
+        finish(&s);
+    }
+    free(piece);
+}
+
 /* ---- trace ----------------------------------------------------------------------------------- */
 
 static void add_trace(void *user, bool is_sent, struct slice line)
