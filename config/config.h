@@ -29,6 +29,12 @@ struct config_globs {
     size_t count;
 };
 
+/* So many messages in so long a time. */
+struct config_rate {
+    unsigned count; /* 0: no limit */
+    uint64_t window_ms;
+};
+
 struct config_listener {
     char *name; /* "" for [listener] */
     struct ip_addr address;
@@ -54,14 +60,17 @@ struct config_upstream {
     char *auth;            /* "auto", "none" or a mechanism in lower case */
     enum config_chunking chunking;
     unsigned max_sessions;
-    uint64_t connect_timeout_ms; /* resolve, TCP, TLS and login in all */
-    uint64_t command_timeout_ms; /* a reply to EHLO, MAIL, RCPT */
-    uint64_t data_timeout_ms;    /* between blocks of the message */
-    uint64_t final_timeout_ms;   /* the reply to the final dot */
-    uint64_t wait_timeout_ms;    /* a message's longest wait for a free session */
-    uint64_t idle_close_ms;      /* an idle session is closed after this */
-    uint64_t session_age_ms;     /* a session takes no new message after this */
-    char *hostname;              /* our EHLO name; "": the machine's */
+    uint64_t connect_timeout_ms;  /* resolve, TCP, TLS and login in all */
+    uint64_t command_timeout_ms;  /* a reply to EHLO, MAIL, RCPT */
+    uint64_t data_timeout_ms;     /* between blocks of the message */
+    uint64_t final_timeout_ms;    /* the reply to the final dot */
+    uint64_t wait_timeout_ms;     /* a message's longest wait for a free session */
+    uint64_t idle_close_ms;       /* an idle session is closed after this */
+    uint64_t session_age_ms;      /* a session takes no new message after this */
+    unsigned max_sessions_total;  /* of all accounts together */
+    struct config_rate rate;      /* per account; count 0: as the server lets us */
+    uint64_t breaker_cooldown_ms; /* no logins for so long after two refused ones */
+    char *hostname;               /* our EHLO name; "": the machine's */
 };
 
 struct config_account {

@@ -169,8 +169,32 @@ static const struct option upstream_options[] = {
         .preset = "8",
         .min = 1,
         .max = 1000,
-        .help =
-            "Connections to the server at the same time; Exchange allows 20 from one address." },
+        .help = "Connections to the server at the same time for each account." },
+    { .name = "max_sessions_total",
+        .kind = &value_count,
+        .offset = FIELD(max_sessions_total),
+        .preset = "16",
+        .min = 1,
+        .max = 1000,
+        .help = "The same for all accounts together; Exchange allows 20 from one address." },
+    { .name = "rate",
+        .kind = &value_rate,
+        .offset = FIELD(rate),
+        .preset = "",
+        .max = 1200,
+        .help = "Messages that one account may send in a time; more wait in the spool. Exchange "
+                "takes 5/min from a user on port 587 unless its MessageRateLimit was raised. Empty "
+                "is no limit of our own: when the server refuses one for being too fast, its limit "
+                "is learned." },
+    { .name = "breaker_cooldown",
+        .kind = &value_time,
+        .offset = FIELD(breaker_cooldown_ms),
+        .preset = "30m",
+        .min = SECONDS(1),
+        .max = HOURS(24),
+        .help = "After two refused logins an account tries none for so long, then one at a time, "
+                "so that the directory does not lock it: longer than the time after which the "
+                "directory forgets refused logins." },
     { .name = "connect_timeout",
         .kind = &value_time,
         .offset = FIELD(connect_timeout_ms),

@@ -47,6 +47,7 @@ extern const struct value_kind value_port;    /* uint16_t */
 extern const struct value_kind value_count;   /* unsigned */
 extern const struct value_kind value_size;    /* uint64_t, octets */
 extern const struct value_kind value_time;    /* uint64_t, milliseconds */
+extern const struct value_kind value_rate;    /* struct config_rate */
 /* values_list.c */
 extern const struct value_kind value_nets;  /* struct config_nets */
 extern const struct value_kind value_globs; /* struct config_globs */

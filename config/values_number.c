@@ -1,4 +1,5 @@
 #include "config/values.h"
+#include "config/config.h"
 #include "config/options.h"
 
 struct unit {
@@ -84,6 +85,45 @@ static bool parse_time(const struct option *o, struct slice text, void *field, s
     return true;
 }
 
+static const struct unit rate_units[] = { { "/h", 3600000 }, { "/min", 60000 }, { "/s", 1000 } };
+
+static bool parse_rate(const struct option *o, struct slice text, void *field, struct err *e)
+{
+    struct config_rate *rate = field;
+    unsigned long long n = 0;
+    *rate = (struct config_rate){ 0 };
+    if (text.n == 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(rate_units); i++) {
+        struct slice name = slice_str(rate_units[i].name);
+        bool is_it = text.n > name.n && slice_eq_nocase(slice_skip(text, text.n - name.n), name);
+        if (!is_it)
+            continue;
+        if (!slice_to_u64(slice_of(text.p, text.n - name.n), &n) || n < 1 || n > o->max)
+            break;
+        *rate = (struct config_rate){ .count = (unsigned)n, .window_ms = rate_units[i].factor };
+        return true;
+    }
+    return value_refuse(o, e);
+}
+
+static bool print_rate(const struct option *o, const void *field, struct buf *out)
+{
+    (void)o;
+    const struct config_rate *rate = field;
+    for (size_t i = 0; i < ARRAY_LEN(rate_units); i++) {
+        if (rate->count > 0 && rate->window_ms == rate_units[i].factor)
+            return buf_addf(out, "%u%s", rate->count, rate_units[i].name);
+    }
+    return true;
+}
+
+static bool allowed_rate(const struct option *o, struct buf *out)
+{
+    return buf_addf(out, "messages in a time, such as 5/min, 100/h or 2/s, up to %llu",
+        (unsigned long long)o->max);
+}
+
 static bool print_port(const struct option *o, const void *field, struct buf *out)
 {
     (void)o;
@@ -151,6 +191,12 @@ const struct value_kind value_time = {
     .parse = parse_time,
     .print = print_time,
     .allowed = allowed_time,
+};
+
+const struct value_kind value_rate = {
+    .parse = parse_rate,
+    .print = print_rate,
+    .allowed = allowed_rate,
 };
 
 static bool parse_address(const struct option *o, struct slice text, void *field, struct err *e)

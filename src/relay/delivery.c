@@ -95,6 +95,7 @@ static void heed_people(struct delivery *d)
         lane->retry_at = 0;
         lane->login_helps_at = 0;
         timer_set(lane->timer, 0);
+        pool_forget_pace(lane->pool);
     }
     delivery_look_again(d);
 }

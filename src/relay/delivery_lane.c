@@ -200,7 +200,8 @@ static void on_errand_end(void *user, struct store_message *m, const struct erra
         wait_for_sessions(c);
         return;
     }
-    if (result->end == ERRAND_THROTTLED || result->end == ERRAND_NO_UPSTREAM) {
+    bool is_paced = result->end == ERRAND_THROTTLED && pool_paced_until(lane->pool) != 0;
+    if (!is_paced && (result->end == ERRAND_THROTTLED || result->end == ERRAND_NO_UPSTREAM)) {
         pause_lane(lane, result);
     } else if (result->end == ERRAND_ANSWERED && lane->login_helps_at <= now) {
         lane->backoff_s = 0;
@@ -269,15 +270,25 @@ static void fetch(struct lane *lane)
     free(busy);
 }
 
+/* The pool knows when the next message may go; until then nothing is looked up. */
+static bool is_paced(struct lane *lane)
+{
+    uint64_t at = pool_paced_until(lane->pool);
+    if (at != 0)
+        timer_set(lane->timer, at);
+    return at != 0;
+}
+
 void lane_run(struct lane *lane)
 {
     struct delivery *d = lane->delivery;
     if (d->is_draining || d->unwritten_count > 0 || lane->is_retired ||
-        lane->retry_at > loop_now_ms(d->loop))
+        lane->retry_at > loop_now_ms(d->loop) || is_paced(lane))
         return;
     /* While it is not known whether the upstream works again, one message finds out. */
     unsigned most = lane->backoff_s > 0 ? 1 : lane->active_max;
-    while (lane->active < most && !list_is_empty(&lane->ready) && start_next(lane))
+    while (
+        lane->active < most && !list_is_empty(&lane->ready) && !is_paced(lane) && start_next(lane))
         ;
     if (list_is_empty(&lane->ready) && lane->active < most && !lane->is_fetching && !lane->is_dry)
         fetch(lane);

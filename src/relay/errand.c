@@ -126,6 +126,7 @@ static bool end_if_about_us(struct errand *e, const struct smtp_reply *reply)
     struct reason about_us;
     if (!reason_of_reply(reply, &about_us))
         return false;
+    pool_heed(e->pool, reply);
     set_reply(e, reply);
     if (e->phase == WANT_VERDICTS && outbound_is_ready(e->session)) {
         smtp_client_rset(outbound_client(e->session), loop_now_ms(e->loop));
@@ -235,7 +236,8 @@ static void on_reply(void *user, struct outbound *o, enum smtp_client_command co
     struct errand *e = user;
     if (command == SMTP_CLIENT_RSET)
         return;
-    if (reply->code == 421 && e->was_rested && !e->has_answers)
+    if (reply->code == 421 && e->was_rested && !e->has_answers &&
+        reason_kind(reply) == REASON_SESSION)
         return; /* it died while it rested: its end follows */
     e->has_answers = true;
     if (reply->code != 354 && end_if_about_us(e, reply))

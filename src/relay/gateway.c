@@ -290,6 +290,7 @@ bool gateway_reload(struct gateway *g, struct setup *setup, struct err *e)
     if (!set_doors(g, setup->config, e))
         return false;
     setup_inherit(setup, g->setup);
+    setup_retire(g->setup);
     let_go_of_setup(g);
     put_in_force(g, setup);
     warm_up(g);

@@ -1,81 +1,87 @@
-#include "relay/pool.h"
-#include "base/list.h"
-#include "ops/log.h"
+#include "relay/pool_internal.h"
 
 #include <stdlib.h>
 
-struct pool_wait {
-    struct list link;
-    struct pool *pool;
-    pool_fn *fn;
-    void *user;
-    uint64_t deadline;
-};
-
-struct pool {
-    struct loop *loop;
-    struct setup *setup; /* the owner */
-    size_t account;
-    const struct config_upstream *config;
-    struct list idle;       /* most recently used first */
-    struct list connecting; /* not logged in yet */
-    struct list settling;   /* given back with open replies */
-    struct list waiting;    /* struct pool_wait, in order of arrival */
-    unsigned connecting_count, busy_count, total;
-    struct timer *timer;
-    uint64_t failed_at;    /* the last attempt that failed; 0: none since the last that worked */
-    unsigned refusals;     /* refused logins since the last that worked */
-    bool is_proven;        /* the last login worked */
-    uint64_t paused_until; /* no logins before; 0: none pause */
-    struct err last_err;
-    bool has_caps;
-    struct smtp_caps caps;
-};
-
-static void set_timer(struct pool *p);
-static void grow(struct pool *p);
-static const struct outbound_events connecting_events, idle_events, settling_events;
-
-static const char *account_name(const struct pool *p)
-{
-    const char *name = pool_account(p)->name;
-    return name[0] ? name : "default";
-}
+static const struct outbound_events idle_events;
 
 const struct config_account *pool_account(const struct pool *p)
 {
     return p->setup->nameless ? p->setup->nameless : &p->setup->config->accounts[p->account];
 }
 
+const char *pool_account_name(const struct pool *p)
+{
+    const char *name = pool_account(p)->name;
+    return name[0] ? name : "default";
+}
+
+uint64_t pool_now(const struct pool *p)
+{
+    return loop_now_ms(p->loop);
+}
+
+/* --- pacing --- */
+
+uint64_t pool_paced_until(struct pool *p)
+{
+    return pacing_next(&p->pacing, pool_now(p), p->waiting_count);
+}
+
+void pool_explain_pace(struct pool *p, struct err *ret_why)
+{
+    uint64_t now = pool_now(p), at = pool_paced_until(p);
+    unsigned learned = pacing_learned(&p->pacing);
+    unsigned long long s = at > now ? (at - now + 999) / 1000 : 0;
+    if (learned > 0)
+        err_set(ret_why, ERR_LIMIT,
+            "the server takes %u messages a minute from account '%s' (its MessageRateLimit); the "
+            "next may go in %llu s",
+            learned, pool_account_name(p), s);
+    else
+        err_set(ret_why, ERR_LIMIT,
+            "account '%s' has sent as many messages as its rate allows; the next may go in %llu s",
+            pool_account_name(p), s);
+}
+
+void pool_forget_pace(struct pool *p)
+{
+    pacing_forget(&p->pacing);
+    pool_set_timer(p);
+}
+
 /* --- waiting --- */
 
-static void end_wait(struct pool_wait *w, struct outbound *o, const struct err *why)
+static void unlink_wait(struct pool_wait *w)
+{
+    w->pool->waiting_count--;
+    list_remove(&w->link);
+}
+
+static void tell(struct pool_wait *w, struct outbound *o, const struct err *why)
 {
     pool_fn *fn = w->fn;
     void *user = w->user;
-    list_remove(&w->link);
     free(w);
     fn(user, o, why);
 }
 
-static struct pool_wait *first_waiting(struct pool *p)
+static void end_wait(struct pool_wait *w, struct outbound *o, const struct err *why)
 {
-    struct list *link = list_first(&p->waiting);
-    return link ? LIST_ENTRY(link, struct pool_wait, link) : NULL;
+    unlink_wait(w);
+    tell(w, o, why);
 }
 
-/* Those who come to wait while this runs are not failed by it: a client may try again at once. */
-static void fail_waiting(struct pool *p, const struct err *why)
+struct pool_wait *pool_first_waiting(const struct pool *p)
 {
-    struct list failed;
-    list_init(&failed);
-    while (!list_is_empty(&p->waiting)) {
-        struct list *link = list_first(&p->waiting);
-        list_remove(link);
-        list_add_tail(&failed, link);
-    }
-    while (!list_is_empty(&failed))
-        end_wait(LIST_ENTRY(list_first(&failed), struct pool_wait, link), NULL, why);
+    struct list *link = p->waiting.next;
+    return link != &p->waiting ? LIST_ENTRY(link, struct pool_wait, link) : NULL;
+}
+
+/* A client may try again at once, so those who are failed are counted before the first is told. */
+void pool_fail_waiting(struct pool *p, const struct err *why)
+{
+    for (unsigned n = p->waiting_count; n > 0 && p->waiting_count > 0; n--)
+        end_wait(pool_first_waiting(p), NULL, why);
 }
 
 struct pool_wait *pool_wait_start(struct pool *p, pool_fn *fn, void *user)
@@ -86,289 +92,158 @@ struct pool_wait *pool_wait_start(struct pool *p, pool_fn *fn, void *user)
     w->pool = p;
     w->fn = fn;
     w->user = user;
-    w->deadline = loop_now_ms(p->loop) + p->config->wait_timeout_ms;
+    w->began_ms = pool_now(p);
+    w->deadline = w->began_ms + p->config->wait_timeout_ms;
     list_add_tail(&p->waiting, &w->link);
-    grow(p);
-    set_timer(p);
+    p->waiting_count++;
+    pool_grow(p);
+    pool_set_timer(p);
     return w;
+}
+
+uint64_t pool_waits_since(const struct pool *p)
+{
+    const struct pool_wait *w = pool_first_waiting(p);
+    return w ? w->began_ms : 0;
 }
 
 void pool_wait_cancel(struct pool_wait *w)
 {
     if (!w)
         return;
-    list_remove(&w->link);
+    unlink_wait(w);
     free(w);
 }
 
 /* --- handing out --- */
 
-static bool is_worn_out(const struct pool *p, const struct outbound *o)
+/* The first in the line may go. */
+static bool is_first_due(struct pool *p)
 {
-    return loop_now_ms(p->loop) - outbound_began_ms(o) >= p->config->session_age_ms;
+    return p->waiting_count > 0 && pacing_next(&p->pacing, pool_now(p), 0) == 0;
 }
 
-/* A ready session with no owner goes to who waits longest, else it rests. */
-static void offer(struct pool *p, struct outbound *o)
+static void hand_to_first(struct pool *p, struct outbound *o)
 {
-    struct pool_wait *w = first_waiting(p);
-    if (w) {
-        p->busy_count++;
-        outbound_count_use(o);
-        end_wait(w, o, NULL);
+    p->busy_count++;
+    outbound_count_use(o);
+    pacing_count(&p->pacing, pool_now(p));
+    end_wait(pool_first_waiting(p), o, NULL);
+}
+
+void pool_offer(struct pool *p, struct outbound *o)
+{
+    if (setup_must_yield(p->setup, p)) {
+        pool_discard(p, o, false); /* another account has none, and there is no room for more */
+        return;
+    }
+    if (is_first_due(p)) {
+        hand_to_first(p, o);
         return;
     }
     outbound_set_owner(o, &idle_events, p);
-    outbound_set_idle_since(o, loop_now_ms(p->loop));
+    outbound_set_idle_since(o, pool_now(p));
     list_add_head(&p->idle, outbound_link(o));
-    set_timer(p);
 }
 
-static void discard(struct pool *p, struct outbound *o, bool is_abort)
+/* The first idle one that is good for another message; NULL when there is none. */
+static struct outbound *take_idle(struct pool *p)
 {
-    list_remove(outbound_link(o));
-    p->total--;
-    if (is_abort)
-        outbound_abort(o);
-    else
-        outbound_free(o);
-}
-
-struct outbound *pool_take_idle(struct pool *p, const struct outbound_events *events, void *user)
-{
-    if (!list_is_empty(&p->waiting))
-        return NULL;
     struct list *link;
     while ((link = list_first(&p->idle))) {
         struct outbound *o = outbound_of_link(link);
-        if (is_worn_out(p, o)) {
-            discard(p, o, false);
-            continue;
+        if (!pool_is_worn_out(p, o)) {
+            list_remove(link);
+            return o;
         }
-        list_remove(link);
-        p->busy_count++;
-        outbound_count_use(o);
-        outbound_set_owner(o, events, user);
-        return o;
+        pool_discard(p, o, false);
     }
     return NULL;
 }
 
-static void settle(struct pool *p, struct outbound *o)
+/* Those whom pacing made wait beside idle sessions. */
+static void serve_waiting(struct pool *p)
 {
-    bool is_spoiled = smtp_client_is_spoiled(outbound_client(o));
-    if (!outbound_is_ready(o) || is_spoiled || is_worn_out(p, o))
-        discard(p, o, is_spoiled);
-    else if (smtp_client_open_commands(outbound_client(o)) == 0)
-        offer(p, o);
-    else {
-        outbound_set_owner(o, &settling_events, p);
-        list_add_tail(&p->settling, outbound_link(o));
-        return;
-    }
-    grow(p);
-    set_timer(p);
+    struct outbound *o;
+    while (is_first_due(p) && (o = take_idle(p)))
+        hand_to_first(p, o);
+}
+
+struct outbound *pool_take_idle(struct pool *p, const struct outbound_events *events, void *user)
+{
+    if (p->waiting_count > 0 || pool_paced_until(p) != 0)
+        return NULL;
+    struct outbound *o = take_idle(p);
+    if (!o)
+        return NULL;
+    p->busy_count++;
+    outbound_count_use(o);
+    pacing_count(&p->pacing, pool_now(p));
+    outbound_set_owner(o, events, user);
+    return o;
 }
 
 void pool_put(struct pool *p, struct outbound *o)
 {
     p->busy_count--;
-    settle(p, o);
+    pool_settle(p, o);
 }
 
 void pool_drop(struct pool *p, struct outbound *o)
 {
     p->busy_count--;
-    discard(p, o, true);
-    grow(p);
-    set_timer(p);
+    pool_discard(p, o, true);
+    pool_grow(p);
+    pool_set_timer(p);
 }
 
-/* --- sessions that nobody holds --- */
-
-static void log_failure(const struct pool *p, const struct err *why)
+void pool_lose_idle(struct pool *p, struct outbound *o, const struct err *why)
 {
-    log_event(LOG_LEVEL_ERROR, "upstream_failed", LOG_STR("host", p->config->host),
-        LOG_STR("account", account_name(p)), LOG_STR("kind", err_kind_name(why->kind)),
+    log_event(LOG_LEVEL_DEBUG, "upstream_idle_closed", LOG_STR("account", pool_account_name(p)),
         LOG_STR("reason", why->text));
+    pool_discard(p, o, false);
+    pool_grow(p);
+    pool_set_timer(p);
 }
-
-/* Active Directory counts every refused login and locks the account; we stop before it does. */
-static void count_refusal(struct pool *p)
-{
-    p->is_proven = false;
-    if (++p->refusals < POOL_REFUSALS_MAX)
-        return;
-    p->refusals = 0;
-    p->paused_until = loop_now_ms(p->loop) + POOL_COOLDOWN_MS;
-    log_event(LOG_LEVEL_ERROR, "logins_paused", LOG_STR("account", account_name(p)),
-        LOG_INT("minutes", POOL_COOLDOWN_MS / 60000),
-        LOG_STR("reason", "two refused logins; a third could lock the account in Active Directory"),
-        LOG_STR("remedy", "correct username or password, then reload or restart submitd"));
-}
-
-static void on_connecting_lost(
-    void *user, struct outbound *o, const struct err *why, const struct smtp_reply *reply)
-{
-    (void)reply;
-    struct pool *p = user;
-    struct err copy = *why;
-    log_failure(p, &copy);
-    p->last_err = copy;
-    p->failed_at = loop_now_ms(p->loop);
-    p->connecting_count--;
-    if (outbound_login_was_refused(o))
-        count_refusal(p);
-    discard(p, o, false);
-    /* While a session works, its end will serve those who wait; without one nothing would. */
-    if (p->total == 0)
-        fail_waiting(p, &copy);
-    grow(p);
-    set_timer(p);
-}
-
-static void on_connected(void *user, struct outbound *o)
-{
-    struct pool *p = user;
-    p->connecting_count--;
-    p->failed_at = 0;
-    p->refusals = 0;
-    p->paused_until = 0;
-    p->is_proven = true;
-    p->has_caps = true;
-    p->caps = *smtp_client_caps(outbound_client(o));
-    list_remove(outbound_link(o));
-    offer(p, o);
-    if (p->setup->on_login)
-        p->setup->on_login(p->setup->on_login_user, pool_account(p)->name);
-    grow(p);
-}
-
-static const struct outbound_events connecting_events = {
-    .on_ready = on_connected,
-    .on_lost = on_connecting_lost,
-};
 
 static void on_idle_lost(
     void *user, struct outbound *o, const struct err *why, const struct smtp_reply *reply)
 {
     (void)reply;
-    struct pool *p = user;
-    log_event(LOG_LEVEL_DEBUG, "upstream_idle_closed", LOG_STR("account", account_name(p)),
-        LOG_STR("reason", why->text));
-    discard(p, o, false);
-    grow(p);
-    set_timer(p);
+    pool_lose_idle(user, o, why);
 }
 
 static const struct outbound_events idle_events = { .on_lost = on_idle_lost };
 
-static void on_settling_reply(void *user, struct outbound *o, enum smtp_client_command command,
-    const struct smtp_reply *reply)
+/* --- time --- */
+
+/* Whom pacing would make wait for longer than anybody may. */
+static bool is_hopeless(struct pool *p, const struct pool_wait *w)
 {
-    (void)command;
-    (void)reply;
-    struct pool *p = user;
-    if (smtp_client_open_commands(outbound_client(o)) > 0)
-        return;
-    list_remove(outbound_link(o));
-    settle(p, o);
+    return pacing_next(&p->pacing, pool_now(p), 0) > w->deadline;
 }
 
-static const struct outbound_events settling_events = {
-    .on_reply = on_settling_reply,
-    .on_lost = on_idle_lost,
-};
-
-/* --- growing and shrinking --- */
-
-static bool is_paused(const struct pool *p)
+static void explain_wait(struct pool *p, struct err *ret_why)
 {
-    return p->paused_until > loop_now_ms(p->loop);
-}
-
-/* A failure while others work is no reason to hammer the server. */
-static bool must_hold_back(const struct pool *p)
-{
-    return p->failed_at != 0 && p->total > 0 && loop_now_ms(p->loop) < p->failed_at + POOL_RETRY_MS;
-}
-
-static unsigned count_waiting(const struct pool *p, unsigned up_to)
-{
-    unsigned n = 0;
-    for (const struct list *l = p->waiting.next; l != &p->waiting && n < up_to; l = l->next)
-        n++;
-    return n;
-}
-
-static bool connect_one(struct pool *p)
-{
-    struct outbound *o = outbound_new(p->loop, p->setup, p->account, &connecting_events, p);
-    if (!o)
-        return false;
-    list_add_tail(&p->connecting, outbound_link(o));
-    p->connecting_count++;
-    p->total++;
-    return true;
-}
-
-static void fail_paused(struct pool *p)
-{
-    struct err why;
-    uint64_t left = p->paused_until - loop_now_ms(p->loop);
-    err_set(&why, ERR_AUTH,
-        "logins of account '%s' are paused for %llu more minutes, so that it is not locked: %s",
-        account_name(p), (unsigned long long)(left / 60000 + 1), p->last_err.text);
-    fail_waiting(p, &why);
-}
-
-/* Sessions that will be free in a moment: a new login would come later than they do. */
-static unsigned count_coming(const struct pool *p)
-{
-    unsigned n = p->connecting_count;
-    for (const struct list *l = p->settling.next; l != &p->settling; l = l->next)
-        n++;
-    return n;
-}
-
-static void grow(struct pool *p)
-{
-    unsigned logins_max = p->is_proven ? POOL_LOGINS_MAX : 1;
-    while (!is_paused(p) && !must_hold_back(p) && p->total < p->config->max_sessions &&
-           p->connecting_count < logins_max &&
-           count_waiting(p, count_coming(p) + 1) > count_coming(p)) {
-        if (!connect_one(p))
-            return;
-    }
-}
-
-void pool_warm(struct pool *p)
-{
-    if (p->total == 0 && !is_paused(p))
-        connect_one(p);
-}
-
-static void close_rested(struct pool *p)
-{
-    uint64_t now = loop_now_ms(p->loop);
-    struct list *link = p->idle.prev; /* longest idle first */
-    while (link != &p->idle) {
-        struct outbound *o = outbound_of_link(link);
-        link = link->prev;
-        if (now - outbound_idle_since(o) >= p->config->idle_close_ms || is_worn_out(p, o))
-            discard(p, o, false);
-    }
+    if (pacing_next(&p->pacing, pool_now(p), 0) != 0)
+        pool_explain_pace(p, ret_why);
+    else
+        err_set(ret_why, ERR_LIMIT, "all %u sessions of account '%s' were busy for %llu s",
+            p->total, pool_account_name(p),
+            (unsigned long long)(p->config->wait_timeout_ms / 1000));
 }
 
 /* Someone whose session is still being made is answered by that attempt's end. */
 static void fail_overdue(struct pool *p)
 {
     struct pool_wait *w;
-    bool is_in_use = p->busy_count > 0 || !list_is_empty(&p->settling);
-    while (is_in_use && (w = first_waiting(p)) && w->deadline <= loop_now_ms(p->loop)) {
+    while ((w = pool_first_waiting(p))) {
+        bool is_answered_otherwise = p->connecting_count > 0 && p->total == p->connecting_count;
+        bool is_overdue = w->deadline <= pool_now(p) && !is_answered_otherwise;
+        if (!is_overdue && !is_hopeless(p, w))
+            return;
         struct err why;
-        err_set(&why, ERR_LIMIT, "all %u sessions of account '%s' were busy for %llu s", p->total,
-            account_name(p), (unsigned long long)(p->config->wait_timeout_ms / 1000));
+        explain_wait(p, &why);
         end_wait(w, NULL, &why);
     }
 }
@@ -376,12 +251,19 @@ static void fail_overdue(struct pool *p)
 static void on_timer(void *user)
 {
     struct pool *p = user;
-    if (is_paused(p) && p->total == 0)
-        fail_paused(p);
-    close_rested(p);
+    if (breaker_is_open(p->breaker, pool_now(p)) && p->total == 0)
+        pool_fail_paused(p);
+    pool_close_rested(p);
+    serve_waiting(p);
     fail_overdue(p);
-    grow(p);
-    set_timer(p);
+    pool_grow(p);
+    pool_set_timer(p);
+}
+
+void pool_run(struct pool *p)
+{
+    pool_grow(p);
+    pool_set_timer(p);
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -389,21 +271,27 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-static void set_timer(struct pool *p)
+/* When the first in the line is to be looked after. */
+static uint64_t next_for_waiting(struct pool *p, const struct pool_wait *w)
 {
-    uint64_t at = 0, now = loop_now_ms(p->loop);
-    if (!list_is_empty(&p->idle)) {
-        const struct outbound *o = outbound_of_link(p->idle.prev);
-        at = outbound_idle_since(o) + p->config->idle_close_ms;
-    }
-    const struct pool_wait *w = first_waiting(p);
-    if (w && is_paused(p) && p->total == 0)
-        at = now + 1;
-    else if (w && must_hold_back(p))
+    uint64_t now = pool_now(p);
+    if (is_hopeless(p, w) || (breaker_is_open(p->breaker, now) && p->total == 0))
+        return now + 1;
+    uint64_t at = w->deadline > now ? w->deadline : now + POOL_RETRY_MS;
+    if (pool_must_hold_back(p))
         at = sooner(at, p->failed_at + POOL_RETRY_MS);
-    if (w)
-        at = sooner(at, w->deadline > now ? w->deadline : now + POOL_RETRY_MS);
-    timer_set(p->timer, at);
+    if (p->total == 0) /* sessions of others were in the way */
+        at = sooner(at, now + POOL_RETRY_MS);
+    return sooner(at, pacing_next(&p->pacing, now, 0));
+}
+
+void pool_set_timer(struct pool *p)
+{
+    uint64_t at = 0;
+    if (!list_is_empty(&p->idle))
+        at = outbound_idle_since(outbound_of_link(p->idle.prev)) + p->config->idle_close_ms;
+    const struct pool_wait *w = pool_first_waiting(p);
+    timer_set(p->timer, w ? sooner(at, next_for_waiting(p, w)) : at);
 }
 
 /* --- life --- */
@@ -417,6 +305,8 @@ struct pool *pool_new(struct loop *loop, struct setup *setup, size_t account)
     p->setup = setup;
     p->account = account;
     p->config = &setup->config->upstream;
+    p->breaker = setup->breakers[account];
+    pacing_init(&p->pacing, p->config->rate.count, p->config->rate.window_ms);
     list_init(&p->idle);
     list_init(&p->connecting);
     list_init(&p->settling);
@@ -436,7 +326,7 @@ void pool_free(struct pool *p)
     struct list *const lists[] = { &p->idle, &p->connecting, &p->settling };
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         while (!list_is_empty(lists[i]))
-            discard(p, outbound_of_link(list_first(lists[i])), false);
+            pool_discard(p, outbound_of_link(list_first(lists[i])), false);
     }
     timer_free(p->timer);
     free(p);
@@ -446,9 +336,7 @@ void pool_inherit(struct pool *p, const struct pool *old)
 {
     p->has_caps = old->has_caps;
     p->caps = old->caps;
-    p->last_err = old->last_err;
-    bool was_refused = old->refusals > 0 || old->paused_until != 0;
-    p->refusals = was_refused ? POOL_REFUSALS_MAX - 1 : 0;
+    pacing_inherit(&p->pacing, &old->pacing);
 }
 
 const struct smtp_caps *pool_caps(const struct pool *p)

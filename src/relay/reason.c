@@ -1,4 +1,5 @@
 #include "relay/reason.h"
+#include "base/str.h"
 
 #include <stdio.h>
 
@@ -39,4 +40,38 @@ bool reason_of_reply(const struct smtp_reply *reply, struct reason *ret_reason)
         return true;
     }
     return false;
+}
+
+/*
+ * First match wins; `code` 0 is any, `status` NULL is any. Exchange: 421 4.4.2 "Message submission
+ * rate for this client has exceeded the configured limit", 421 4.3.2 "... exceeded a per-source
+ * limit" (and "Service not active", where one session less does no harm), 432 4.3.2 "STOREDRV...
+ * sender thread limit exceeded". A bare 421 4.4.2 is a time-out with others.
+ */
+static const struct {
+    unsigned code;
+    const char *status, *text;
+    enum reason_kind kind;
+} kinds[] = {
+    { 421, NULL, "*submission rate*", REASON_RATE },
+    { 421, NULL, "*rate limit*", REASON_RATE },
+    { 432, NULL, "*", REASON_RATE },
+    { 421, "4.3.2", "*", REASON_SESSIONS },
+    { 421, NULL, "*too many connections*", REASON_SESSIONS },
+};
+
+static bool has_status(const struct smtp_reply *reply, const char *status)
+{
+    return !status || slice_eq(smtp_reply_status(reply), slice_str(status));
+}
+
+enum reason_kind reason_kind(const struct smtp_reply *reply)
+{
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (kinds[i].code == reply->code && has_status(reply, kinds[i].status) &&
+            str_glob_nocase(kinds[i].text, buf_slice(&reply->text)))
+            return kinds[i].kind;
+    }
+    struct reason unused;
+    return reason_of_reply(reply, &unused) ? REASON_SESSION : REASON_MESSAGE;
 }

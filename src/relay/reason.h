@@ -16,6 +16,13 @@ struct reason {
     char text[REASON_TEXT_MAX];
 };
 
+enum reason_kind {
+    REASON_MESSAGE,  /* a verdict on this message */
+    REASON_SESSION,  /* about our session or login */
+    REASON_RATE,     /* this account sends too fast */
+    REASON_SESSIONS, /* this machine has too many sessions */
+};
+
 /* "451 4.7.5 not delivered now: WHY". */
 void reason_of_err(const struct err *why, struct reason *ret_reason);
 /*
@@ -23,5 +30,6 @@ void reason_of_err(const struct err *why, struct reason *ret_reason);
  * the client's), 432, 454, 530, 535, 538. *ret_reason is the 451 to give instead, quoting it.
  */
 bool reason_of_reply(const struct smtp_reply *reply, struct reason *ret_reason);
+enum reason_kind reason_kind(const struct smtp_reply *reply);
 
 #endif

@@ -62,11 +62,128 @@ static void choose_hostname(struct setup *s)
         platform_hostname(s->hostname, sizeof s->hostname);
 }
 
+/* --- what the accounts share --- */
+
+/* The directory counts refused logins per user, whatever we call the account. */
+static size_t first_with_login(const struct config *c, size_t account)
+{
+    size_t i = 0;
+    while (i < account && !slice_eq_nocase(slice_str(c->accounts[i].username),
+                              slice_str(c->accounts[account].username)))
+        i++;
+    return i;
+}
+
+static bool make_breakers(struct setup *s)
+{
+    s->breakers = calloc(s->account_count, sizeof(struct breaker *));
+    for (size_t i = 0; s->breakers && i < s->account_count; i++) {
+        size_t first = s->nameless ? i : first_with_login(s->config, i);
+        s->breakers[i] = first < i ? s->breakers[first] : calloc(1, sizeof(struct breaker));
+        if (!s->breakers[i])
+            return false;
+        if (first == i)
+            breaker_init(s->breakers[i], s->config->upstream.breaker_cooldown_ms);
+    }
+    return s->breakers != NULL;
+}
+
+static void free_breakers(struct setup *s)
+{
+    for (size_t i = s->account_count; s->breakers && i-- > 0;) {
+        if (s->nameless || first_with_login(s->config, i) == i)
+            free(s->breakers[i]);
+    }
+    free(s->breakers);
+}
+
+static bool make_quota(struct setup *s)
+{
+    s->quota = calloc(1, sizeof *s->quota);
+    if (!s->quota)
+        return false;
+    quota_init(s->quota, s->config->upstream.max_sessions_total);
+    s->quota->refs = 1;
+    return true;
+}
+
+static void unref_quota(struct setup *s)
+{
+    if (s->quota && --s->quota->refs == 0)
+        free(s->quota);
+}
+
+static void inherit_quota(struct setup *s, const struct setup *old)
+{
+    unref_quota(s);
+    s->quota = old->quota;
+    s->quota->refs++;
+    quota_set_max(s->quota, s->config->upstream.max_sessions_total);
+}
+
+static void on_room(void *user)
+{
+    struct setup *s = user;
+    for (size_t i = 0; i < s->account_count; i++)
+        pool_run(s->pools[i]);
+}
+
+void setup_has_room(struct setup *s, const struct pool *p)
+{
+    for (size_t i = 0; s->room && i < s->account_count; i++) {
+        if (s->pools[i] && s->pools[i] != p && pool_is_starving(s->pools[i])) {
+            timer_set(s->room, loop_now_ms(s->loop));
+            return;
+        }
+    }
+}
+
+bool setup_make_room(struct setup *s, const struct pool *p)
+{
+    for (size_t i = 0; i < s->account_count; i++) {
+        if (s->pools[i] != p && pool_close_one(s->pools[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Of those that starve, the one whose client waits longest. */
+static const struct pool *find_starving(const struct setup *s, const struct pool *p)
+{
+    const struct pool *found = NULL;
+    for (size_t i = 0; i < s->account_count; i++) {
+        const struct pool *other = s->pools[i];
+        if (other != p && pool_is_starving(other) &&
+            (!found || pool_waits_since(other) < pool_waits_since(found)))
+            found = other;
+    }
+    return found;
+}
+
+bool setup_must_yield(struct setup *s, const struct pool *p)
+{
+    if (s->account_count < 2 || quota_has_room(s->quota, loop_now_ms(s->loop)))
+        return false;
+    s->next = find_starving(s, p);
+    return s->next != NULL;
+}
+
+bool setup_may_grow(const struct setup *s, const struct pool *p)
+{
+    return !s->next || s->next == p || !pool_is_starving(s->next);
+}
+
+/* --- life --- */
+
 static void destroy(struct setup *s)
 {
+    timer_free(s->room);
+    s->room = NULL;
     for (size_t i = 0; s->pools && i < s->account_count; i++)
         pool_free(s->pools[i]);
     free(s->pools);
+    unref_quota(s);
+    free_breakers(s);
     for (size_t i = 0; s->logins && i < s->account_count; i++)
         sasl_account_unref(s->logins[i]);
     free(s->logins);
@@ -114,8 +231,9 @@ bool setup_attach(struct setup *s, struct loop *loop)
 {
     s->loop = loop;
     s->reaper = timer_new(loop, reap, s);
+    s->room = timer_new(loop, on_room, s);
     s->pools = calloc(s->account_count, sizeof(struct pool *));
-    if (!s->pools || !s->reaper)
+    if (!s->pools || !s->reaper || !s->room || !make_breakers(s) || !make_quota(s))
         return false;
     for (size_t i = 0; i < s->account_count; i++) {
         s->pools[i] = pool_new(loop, s, i);
@@ -134,12 +252,21 @@ void setup_inherit(struct setup *s, const struct setup *old)
 {
     if (strcmp(s->config->upstream.host, old->config->upstream.host) != 0)
         return;
+    inherit_quota(s, old);
     for (size_t i = 0; i < s->config->account_count; i++) {
         for (size_t j = 0; j < old->config->account_count; j++) {
-            if (is_same_login(&s->config->accounts[i], &old->config->accounts[j]))
-                pool_inherit(s->pools[i], old->pools[j]);
+            if (!is_same_login(&s->config->accounts[i], &old->config->accounts[j]))
+                continue;
+            pool_inherit(s->pools[i], old->pools[j]);
+            breaker_inherit(s->breakers[i], old->breakers[j]);
         }
     }
+}
+
+void setup_retire(struct setup *s)
+{
+    for (size_t i = 0; i < s->account_count; i++)
+        pool_retire(s->pools[i]);
 }
 
 struct setup *setup_ref(struct setup *s)

@@ -10,6 +10,8 @@
 #include "auth/sasl.h"
 #include "config/config.h"
 #include "net/loop.h"
+#include "relay/breaker.h"
+#include "relay/quota.h"
 #include "tls/tls.h"
 
 struct pool;
@@ -22,11 +24,15 @@ struct setup {
     struct tls_trust *trust;      /* NULL with tls = off */
     struct sasl_account **logins; /* per account, NULL with auth = none */
     struct pool **pools;          /* per account; made by setup_attach */
+    struct breaker **breakers;    /* per account; accounts with one login name share theirs */
+    struct quota *quota;          /* of sessions, all accounts together */
+    const struct pool *next;      /* whom a session was given up for; NULL: nobody */
     size_t account_count;         /* at least 1: with auth = none and no [account] a nameless one */
     struct config_account *nameless; /* that one, NULL otherwise */
     char hostname[SETUP_HOSTNAME_MAX];
     struct loop *loop;    /* from setup_attach on */
     struct timer *reaper; /* frees the setup in a turn of its own */
+    struct timer *room;   /* tells the pools in a turn of its own that a session ended */
     /* A login of this account worked; NULL: nobody wants to know. */
     void (*on_login)(void *user, const char *account);
     void *on_login_user;
@@ -42,6 +48,21 @@ void setup_inherit(struct setup *s, const struct setup *old);
 struct setup *setup_ref(struct setup *s);
 /* The last one closes the pools' idle sessions and frees everything, in the loop's next turn. */
 void setup_unref(struct setup *s);
+
+/* It is no longer in force: sessions that nobody uses are closed. */
+void setup_retire(struct setup *s);
+
+/* --- for the pools, which share the quota --- */
+
+/* A session of `p` has ended: others may make one. */
+void setup_has_room(struct setup *s, const struct pool *p);
+/* Closes an idle session of another account so that `p` can make one; false when none is idle. */
+bool setup_make_room(struct setup *s, const struct pool *p);
+/* True when another account than `p`'s has no session, wants one, and the quota is used up: `p`
+ * then gives up one, and the place is kept for that account. */
+bool setup_must_yield(struct setup *s, const struct pool *p);
+/* False while a place is kept for another account. */
+bool setup_may_grow(const struct setup *s, const struct pool *p);
 
 /* The pool for this client and sender; NULL when no account matches. */
 struct pool *setup_route(const struct setup *s, const struct ip_addr *client, struct slice sender);

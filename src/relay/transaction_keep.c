@@ -110,7 +110,10 @@ void tx_keep(struct transaction *t, const struct err *why, bool is_uncertain)
 bool tx_keep_if_about_us(struct transaction *t, const struct smtp_reply *reply)
 {
     struct reason about_us;
-    if (!reason_of_reply(reply, &about_us) || !tx_can_keep(t))
+    if (!reason_of_reply(reply, &about_us))
+        return false;
+    pool_heed(t->pool, reply);
+    if (!tx_can_keep(t))
         return false;
     struct err why;
     err_set(&why, ERR_REFUSED, "%s", about_us.text);

@@ -183,8 +183,8 @@ static void on_session_reply(void *user, struct outbound *o, enum smtp_client_co
 {
     (void)o;
     struct transaction *t = user;
-    if (reply->code == 421 && can_begin_again(t))
-        return; /* the session's end follows and begins again */
+    if (reply->code == 421 && can_begin_again(t) && reason_kind(reply) == REASON_SESSION)
+        return; /* it died while it rested: its end follows and begins again */
     t->has_answers = t->has_answers || command != SMTP_CLIENT_RSET;
     tx_enter(t);
     switch (command) {
@@ -209,8 +209,21 @@ static void on_session_reply(void *user, struct outbound *o, enum smtp_client_co
     tx_leave(t);
 }
 
+/* Its pace is none of the client's business while the spool can wait instead. */
+static bool keep_if_paced(struct transaction *t)
+{
+    if (pool_paced_until(t->pool) == 0 || !tx_can_keep(t))
+        return false;
+    struct err why;
+    pool_explain_pace(t->pool, &why);
+    tx_keep(t, &why, false);
+    return true;
+}
+
 void tx_take_session(struct transaction *t)
 {
+    if (keep_if_paced(t))
+        return;
     struct outbound *idle = pool_take_idle(t->pool, &session_events, t);
     if (idle)
         use_session(t, idle);

@@ -1,3 +1,6 @@
 submitd_test(log_line ops)
 submitd_test(reason relay)
 submitd_test(census relay)
+submitd_test(breaker relay)
+submitd_test(pacing relay)
+submitd_test(quota relay)

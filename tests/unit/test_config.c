@@ -663,6 +663,9 @@ Test(config, defaults_are_as_documented)
     cr_expect_str_eq(u->auth, "auto");
     cr_expect_eq(u->chunking, CONFIG_CHUNKING_AUTO);
     cr_expect_eq(u->max_sessions, 8);
+    cr_expect_eq(u->max_sessions_total, 16);
+    cr_expect_eq(u->rate.count, 0);
+    cr_expect_eq(u->breaker_cooldown_ms, 1800000);
     cr_expect_eq(u->connect_timeout_ms, 30000);
     cr_expect_eq(u->command_timeout_ms, 300000);
     cr_expect_eq(u->data_timeout_ms, 180000);
@@ -689,7 +692,7 @@ static const char full[] =
     "max_message_size = 10K\nidle_timeout = 90s\nsession_timeout = 3d\n"
     "[upstream]\nhost = 10.0.0.1\nport = 465\ntls = implicit\nchunking = no\n"
     "tls_verify_name = mail.corp.example\ntls_priority = NORMAL:-VERS-TLS1.2\n"
-    "auth = Cram-MD5\nwait_timeout = 250ms\nhostname = me.corp.example\n"
+    "auth = Cram-MD5\nrate = 100/H\nwait_timeout = 250ms\nhostname = me.corp.example\n"
     "[account]\nusername = CORP\\svc mail\npassword_file = pw\n"
     "[account b c]\nmatch_sender = *@b.test, <>\nmatch_client = 10.0.0.0/8, ::1\n"
     "username = b@corp.test\npassword_command = pass show b; true\n"
@@ -711,6 +714,8 @@ Test(config, values_arrive)
     cr_expect_eq(c->upstream.tls, CONFIG_TLS_IMPLICIT);
     cr_expect_eq(c->upstream.chunking, CONFIG_CHUNKING_NO);
     cr_expect_str_eq(c->upstream.auth, "cram-md5");
+    cr_expect_eq(c->upstream.rate.count, 100);
+    cr_expect_eq(c->upstream.rate.window_ms, 3600000);
     cr_expect_eq(c->upstream.wait_timeout_ms, 250);
     cr_assert_eq(c->account_count, 2);
     cr_expect_str_eq(c->accounts[0].name, "b c");
@@ -775,8 +780,8 @@ Test(config, every_row_of_the_tables_is_complete)
     for (size_t id = 0; id < SECTION_COUNT; id++) {
         for (size_t row = 0; row < sections[id].count; row++) {
             const struct option *o = &sections[id].options[row];
-            bool has_bounds =
-                o->kind == &value_count || o->kind == &value_size || o->kind == &value_time;
+            bool has_bounds = o->kind == &value_count || o->kind == &value_size ||
+                              o->kind == &value_time || o->kind == &value_rate;
             bool has_words = o->kind == &value_word || o->kind == &value_choice;
             cr_expect_eq(o->max > 0, has_bounds, "%s", o->name);
             cr_expect_eq(o->words != NULL, has_words, "%s", o->name);

@@ -66,3 +66,35 @@ Test(reason, cuts_long_words_to_a_reply_line)
     reason_of_err(&why, &r);
     cr_assert_lt(strlen(r.text), REASON_TEXT_MAX);
 }
+
+Test(reason, tells_which_limit_the_upstream_means)
+{
+    static const struct {
+        unsigned code;
+        const char *text;
+        enum reason_kind kind;
+    } rows[] = {
+        { 421, "4.4.2 Message submission rate for this client has exceeded the configured limit",
+            REASON_RATE },
+        { 432, "4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", REASON_RATE },
+        { 421, "4.7.28 our system has detected a rate limit", REASON_RATE },
+        { 421,
+            "4.3.2 The maximum number of concurrent server connections has exceeded a per-source "
+            "limit, closing transmission channel",
+            REASON_SESSIONS },
+        { 421, "4.3.2 Service not active", REASON_SESSIONS },
+        { 421, "4.7.0 Error: too many connections from 10.0.0.1", REASON_SESSIONS },
+        { 421, "4.4.1 Connection timed out", REASON_SESSION },
+        { 421, "4.4.2 mail.test Error: timeout exceeded", REASON_SESSION },
+        { 535, "5.7.3 Authentication unsuccessful", REASON_SESSION },
+        { 451, "4.7.0 submission rate", REASON_MESSAGE },
+        { 250, "2.6.0 rate limit", REASON_MESSAGE },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct smtp_reply reply;
+        smtp_reply_init(&reply);
+        smtp_reply_set(&reply, rows[i].code, rows[i].text);
+        cr_expect_eq(reason_kind(&reply), rows[i].kind, "%s", rows[i].text);
+        smtp_reply_fini(&reply);
+    }
+}

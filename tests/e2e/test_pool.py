@@ -1,0 +1,207 @@
+"""Sessions, pace and logins: what the server lets us have, shared fairly, and never more."""
+import threading
+import time
+
+import pytest
+
+from harness.message import complete
+from harness.wait import until
+from spoollib import (exchange, keeper, listed, numbered, numbers_at, retry, send_queued, try_sending, wait_empty)
+
+__all__ = ["exchange", "keeper"]
+
+TO = "b@example.test"
+RATE = "421 4.4.2 Message submission rate for this client has exceeded the configured limit"
+TOO_MANY = ("421 4.3.2 The maximum number of concurrent server connections has exceeded a per-source limit, "
+            "closing transmission channel")
+WRONG = "535 5.7.3 Authentication unsuccessful"
+
+
+# --- pacing
+
+
+def test_configured_rate_is_kept_and_no_client_sees_it(keeper, exchange):
+    """Two a second: the server, which counts, never refuses one."""
+    daemon = keeper(exchange.up("--rate", "2", "--rate-window", "900"), {"upstream": {"rate": "2/s"}}, mode="relay")
+    began = time.monotonic()
+    codes = [try_sending(daemon, numbered(n), [TO])[-1].code for n in range(7)]
+    assert codes == [250] * 7
+    assert time.monotonic() - began < 2.5, "clients did not wait for the pace"
+    wait_empty(daemon)
+    assert time.monotonic() - began > 2.8, "seven at two a second"
+    assert sorted(numbers_at(exchange)) == list(range(7))
+    assert not daemon.events("throttled")
+    assert "rate" in daemon.wait_event("queued")["reason"]
+
+
+def test_rate_without_a_spool_waits_and_then_says_why(submitd, exchange):
+    daemon = submitd(exchange.up(), {"upstream": {"rate": "1/s", "wait_timeout": "3s"}})
+    began = time.monotonic()
+    for _ in range(3):
+        daemon.send(complete(), [TO])
+    assert 1.8 < time.monotonic() - began < 4
+    daemon.reload({"upstream": {"rate": "1/h", "wait_timeout": "3s"}})
+    daemon.wait_event("reloaded")
+    reply = try_sending(daemon, complete(), [TO])[0]
+    assert reply.code == 451 and "rate" in reply.text, "an hour is longer than anybody waits, so it says so at once"
+    assert time.monotonic() - began < 10
+
+
+def test_rate_is_per_account(keeper, exchange):
+    daemon = keeper(exchange.up(), {"upstream": {"rate": "1/h"}, "account payroll": {
+        "match_sender": "payroll@*", "username": "CORP\\payroll", "password": "Payroll-Pass2"}}, mode="relay")
+    replies = [try_sending(daemon, numbered(n), [TO], sender=sender)[-1].text
+               for n, sender in enumerate(["a@corp.example", "payroll@corp.example", "a@corp.example"])]
+    assert ["queued as" in text for text in replies] == [False, False, True]
+
+
+def test_learned_limit(keeper, rogue):
+    """The fourth of a minute is refused: it and those behind it wait, and it is said how to raise the limit."""
+    server = rogue(replies={"MAIL": [None, None, None, RATE]})
+    daemon = keeper(server, mode="relay")
+    texts = [try_sending(daemon, numbered(n), [TO])[-1].text for n in range(6)]
+    assert ["queued as" in text for text in texts] == [False] * 3 + [True] * 3
+    throttled = daemon.wait_event("throttled")
+    assert throttled["per_minute"] == "3" and "MessageRateLimit" in throttled["remedy"]
+    assert len(server.messages) == 3
+    time.sleep(1)
+    said = [line for s in server.sessions for line in s.lines if line.startswith("MAIL")]
+    assert len(said) == 4, "nobody asks again before the minute is over"
+    assert not daemon.events("delivery_paused")
+    server.script.replies.clear()
+    retry(daemon)  # a person's word
+    wait_empty(daemon)
+    assert len(server.messages) == 6
+
+
+def test_learned_limit_drains_minute_by_minute(keeper, exchange, request):
+    """The real minute, once."""
+    if "debug" in request.config.getoption("--build"):
+        pytest.skip("takes over a minute; the release build shows it")
+    daemon = keeper(exchange.up("--rate", "3", "--rate-window", "60000"), mode="queue")
+    for n in range(6):
+        send_queued(daemon, numbered(n), [TO])
+    daemon.wait_event("throttled")
+    assert len(numbers_at(exchange)) == 3
+    wait_empty(daemon, timeout=75)
+    assert sorted(numbers_at(exchange)) == list(range(6))
+    assert len(daemon.events("throttled")) == 1, "the second minute keeps to what the first taught"
+
+
+# --- sessions
+
+
+def hold_sessions(daemon, count, sender="a@corp.example"):
+    """Clients in the middle of a message, each with a session of its own."""
+    clients = []
+    for _ in range(count):
+        client = daemon.raw()
+        client.hello()
+        client.send(f"MAIL FROM:<{sender}>\r\nRCPT TO:<{TO}>\r\nDATA\r\n")
+        assert [r.code for r in client.replies(3)] == [250, 250, 354]
+        client.send("Subject: begun\r\n")
+        clients.append(client)
+    return clients
+
+
+def end_all(clients):
+    for client in clients:
+        client.send("\r\n.\r\n")
+        assert client.reply().code == 250
+        client.close()
+
+
+PAYROLL = {"match_sender": "payroll@*", "username": "CORP\\payroll", "password": "Payroll-Pass2"}
+
+
+def test_all_accounts_together_have_a_limit_and_none_starves(submitd, exchange):
+    """Two sessions in all: the second account gets an idle one's place, and a busy one's as soon as it is free."""
+    exchange.up("--sessions", "3")  # one that is just closing may still count there
+    daemon = submitd(exchange, {"upstream": {"max_sessions_total": 2}, "account payroll": PAYROLL})
+    end_all(hold_sessions(daemon, 2))  # both rest now
+    daemon.send(complete(), [TO], sender="payroll@corp.example")
+    end_all(hold_sessions(daemon, 1))
+    busy = hold_sessions(daemon, 2)
+    done = threading.Event()
+
+    def send_payroll():
+        daemon.send(complete(), [TO], sender="payroll@corp.example")
+        done.set()
+    threading.Thread(target=send_payroll, daemon=True).start()
+    time.sleep(0.3)
+    assert not done.is_set()
+    crowd = [threading.Thread(target=daemon.send, args=(complete(), [TO]), daemon=True) for _ in range(8)]
+    for thread in crowd:
+        thread.start()
+    time.sleep(0.2)
+    end_all(busy[:1])
+    assert done.wait(5), "it waits for one session's end, not for the other account's crowd"
+    end_all(busy[1:])
+    for thread in crowd:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert not daemon.events("upstream_failed")
+
+
+def test_the_servers_session_limit_shrinks_the_pool(submitd, rogue):
+    """Four are open when the fifth is refused: the rest of the crowd shares the four."""
+    server = rogue(replies={"BANNER": [None] * 4 + [TOO_MANY]})
+    daemon = submitd(server)
+    held = hold_sessions(daemon, 4)
+    crowd = [threading.Thread(target=daemon.send, args=(complete(), [TO]), daemon=True) for _ in range(10)]
+    for thread in crowd:
+        thread.start()
+    limited = daemon.wait_event("sessions_limited", sessions=4)
+    assert "MaxInboundConnectionPerSource" in limited["remedy"]
+    time.sleep(1.5)  # longer than the pause between attempts
+    knocked = len(server.sessions)
+    assert knocked <= 6, "two at the same time, and not again at once"
+    end_all(held)
+    for thread in crowd:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(server.messages) == 14 and len(server.sessions) == knocked
+
+
+def test_a_reload_does_not_double_the_sessions(submitd, exchange):
+    daemon = submitd(exchange.up("--sessions", "4"), {"upstream": {"max_sessions_total": 3}})
+    held = hold_sessions(daemon, 3)
+    daemon.reload()
+    daemon.wait_event("reloaded")
+    waiting = threading.Thread(target=daemon.send, args=(complete(), [TO]), daemon=True)
+    waiting.start()
+    time.sleep(0.5)
+    assert waiting.is_alive()
+    end_all(held)
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert not daemon.events("upstream_failed")
+
+
+# --- the breaker
+
+
+def test_half_open_after_the_cool_down(keeper, rogue):
+    server = rogue(replies={"AUTH": WRONG})
+    daemon = keeper(server, {"upstream": {"breaker_cooldown": "2s"}})
+    send_queued(daemon, numbered(0), [TO])
+    daemon.wait_event("logins_paused")
+    assert len(server.logins) == 2
+    until(lambda: (retry(daemon), len(server.logins) == 3)[1], 10, "one login after the cool-down")
+    daemon.wait_event("logins_paused", count=2)
+    retry(daemon)
+    time.sleep(0.5)
+    assert len(server.logins) == 3, "a single try"
+    server.script.replies.clear()
+    until(lambda: (retry(daemon), not listed(daemon))[1], 15, "delivered after the next cool-down")
+    assert len(server.logins) == 4
+
+
+def test_accounts_with_one_login_name_count_together(submitd, rogue):
+    """Active Directory counts per user, whatever the sections are called."""
+    server = rogue(replies={"AUTH": WRONG})
+    daemon = submitd(server, {"account copy": {"match_sender": "copy@*", "username": "corp\\USER",
+                                               "password": "Secret-Pass1"}})
+    for sender in ["a@corp.example", "copy@corp.example"] * 3:
+        assert try_sending(daemon, complete(), [TO], sender=sender)[0].code == 451
+    assert len(server.logins) == 2
