@@ -46,8 +46,10 @@ void config_unref(struct config *c)
     struct counted *all = (struct counted *)c;
     if (!c || atomic_fetch_sub_explicit(&all->references, 1, memory_order_acq_rel) > 1)
         return;
-    for (size_t i = 0; i < c->account_count; i++)
+    for (size_t i = 0; i < c->account_count; i++) {
+        free(c->accounts[i].password_path);
         free(c->accounts[i].password_source);
+    }
     for (size_t i = 0; i < SECTION_COUNT; i++)
         fini_section(&sections[i], c);
     free(c->listeners);

@@ -80,6 +80,7 @@ struct config_account {
     char *username;          /* "" with auth = none */
     struct secret *password; /* from password, password_file or password_command */
     char *password_file;     /* as written; "" : none */
+    char *password_path;     /* where that file is; NULL: none */
     char *password_command;  /* "" : none */
     char *password_source; /* "password", "password_file /path", ... for `check`; "none" without one
                             */

@@ -55,7 +55,7 @@ static bool from_file(struct load *l, struct config_account *a, struct err *e)
     }
     if (is_done)
         a->password_source = str_format("password_file %s", path);
-    free(path);
+    a->password_path = path;
     buf_fini(&text);
     return is_done;
 }

@@ -1,5 +1,6 @@
 /* submitd run: builds the object graph, relays until a signal, takes it down again. */
 #include "app/app.h"
+#include "app/password_watch.h"
 #include "base/str.h"
 #include "net/doorbell.h"
 #include "ops/log.h"
@@ -23,6 +24,7 @@ struct daemon {
     char *spool_file;
     struct delivery *delivery;
     struct gateway *gateway;
+    struct password_watch *passwords;
     bool is_reloading;      /* a worker has the three below */
     bool must_reload_again; /* SIGHUP came meanwhile */
     struct setup *loaded;
@@ -94,6 +96,7 @@ static void put_in_force(struct daemon *d)
     if (!open_log(d->loaded->config, &why))
         log_event(LOG_LEVEL_ERROR, "log_not_opened", LOG_STR("reason", why.text),
             LOG_STR("remedy", "the old log stays in use"));
+    password_watch_set(d->passwords, d->loaded->config);
     log_event(LOG_LEVEL_INFO, "reloaded", LOG_STR("config", d->config_file));
 }
 
@@ -173,7 +176,24 @@ static void on_hangup(void *user, int signum)
         start_reload(d);
 }
 
+static void on_new_password(void *user)
+{
+    struct daemon *d = user;
+    log_event(LOG_LEVEL_INFO, "password_file_changed", LOG_STR("config", d->config_file));
+    if (!d->is_stopping)
+        start_reload(d);
+}
+
 /* --- life --- */
+
+static bool watch_passwords(struct daemon *d, const struct config *c, struct err *e)
+{
+    d->passwords = password_watch_new(d->loop, on_new_password, d);
+    if (!d->passwords)
+        return err_set(e, ERR_MEMORY, "out of memory");
+    password_watch_set(d->passwords, c);
+    return true;
+}
 
 static void on_ring(void *user)
 {
@@ -214,7 +234,7 @@ static bool build(struct daemon *d, struct setup *setup, struct err *e)
            loop_on_signal(d->loop, SIGINT, on_stop, d, e) &&
            loop_on_signal(d->loop, SIGHUP, on_hangup, d, e) &&
            loop_on_signal(d->loop, SIGUSR1, on_reopen, d, e) &&
-           build_spool(d, &setup->config->delivery, e) &&
+           build_spool(d, &setup->config->delivery, e) && watch_passwords(d, setup->config, e) &&
            gateway_new(d->loop, setup, d->delivery, &d->gateway, e);
 }
 
@@ -238,6 +258,7 @@ int app_run(const struct app_options *options)
         LOG_INT("port", setup->config->upstream.port));
     loop_run(d.loop);
     log_event(LOG_LEVEL_INFO, "stopped", LOG_INT("pid", getpid()));
+    password_watch_free(d.passwords);
     gateway_free(d.gateway);
     delivery_cut(d.delivery);
     store_close(d.store);

@@ -1,5 +1,6 @@
 #include "net/conn_uv.h"
 #include "net/dialer.h"
+#include "net/file_watch.h"
 #include "net/listener.h"
 
 #include <criterion/criterion.h>
@@ -380,6 +381,48 @@ Test(net, work_runs_elsewhere_and_ends_here)
     cr_expect(!pthread_equal(worker, pthread_self()));
     cr_expect(pthread_equal(finisher, pthread_self()));
     cr_expect(llabs(loop_wall_s(loop) - time(NULL)) <= 1);
+}
+
+/* --- files --- */
+
+static unsigned changes;
+
+static void count_change(void *user)
+{
+    (void)user;
+    changes++;
+}
+
+static bool has_changed(void)
+{
+    return changes > 0;
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    cr_assert(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* It is looked at for a while before it appears, and before it changes. */
+Test(net, file_watch_tells_of_a_new_file_and_of_a_changed_one)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/submitd-watch-%d", (int)getpid());
+    unlink(path);
+    struct file_watch *w = file_watch_new(loop, path, count_change, NULL);
+    static const char *const texts[] = { "one", "another", "a third" };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        changes = 0;
+        run_for(FILE_WATCH_MS + FILE_WATCH_MS / 4);
+        cr_assert_eq(changes, 0, "nothing happened before %s", texts[i]);
+        write_file(path, texts[i]);
+        run_until(has_changed);
+    }
+    unlink(path);
+    file_watch_free(w);
 }
 
 /* --- plain connections
