@@ -199,7 +199,9 @@ static void count_held_time(struct inbound *in)
 static void update_deadline(struct inbound *in)
 {
     uint64_t at = is_congested(in) ? 0 : smtp_server_deadline(in->server);
-    conn_set_deadline(in->conn, at == 0 ? 0 : at + in->held_ms);
+    at = at == 0 ? 0 : at + in->held_ms;
+    uint64_t tick = in->transaction ? transaction_deadline(in->transaction) : 0;
+    conn_set_deadline(in->conn, at == 0 || (tick != 0 && tick < at) ? tick : at);
 }
 
 /* False: the session has ended, the connection is gone. */
@@ -312,8 +314,11 @@ static void on_conn_drain(void *user)
 
 static void on_conn_deadline(void *user)
 {
+    struct inbound *in = user;
     struct slice nothing = SLICE_NONE;
-    pump(user, &nothing);
+    if (in->transaction)
+        transaction_tick(in->transaction);
+    pump(in, &nothing);
 }
 
 static void on_conn_end(void *user, const struct err *why)

@@ -111,7 +111,7 @@ struct transaction *transaction_new(struct loop *loop, struct setup *setup,
     t->events = events;
     t->user = user;
     t->mail_ticket = ticket;
-    t->began_ms = loop_now_ms(loop);
+    t->began_ms = t->touched_ms = loop_now_ms(loop);
     make_id(t->id);
     buf_init(&t->text, SMTP_HEADER_MAX + SMTP_HEADER_ADDED_MAX + 2 * SMTP_BODY_EVENT_MAX);
     smtp_reply_init(&t->early);
@@ -156,7 +156,8 @@ static bool grow_rcpts(struct transaction *t)
 /* True: nobody needs to be asked, and it is answered. */
 static bool refuse_rcpt(struct transaction *t, uint32_t ticket)
 {
-    bool is_late = !t->session && t->phase != WANT_SESSION && t->phase != KEEP_ENVELOPE;
+    bool is_late =
+        !t->session && t->phase != WANT_SESSION && t->phase != RESTING && t->phase != KEEP_ENVELOPE;
     size_t refused = t->rcpts_answered - t->rcpts_accepted;
     bool is_flood = t->session && refused >= TRANSACTION_REFUSED_MAX;
     tx_enter(t);
@@ -170,6 +171,7 @@ static bool refuse_rcpt(struct transaction *t, uint32_t ticket)
 
 bool transaction_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, uint32_t ticket)
 {
+    t->touched_ms = tx_now(t);
     if (refuse_rcpt(t, ticket))
         return true;
     if (!grow_rcpts(t))
@@ -194,6 +196,8 @@ bool transaction_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, uint3
         outbound_flush(t->session);
     } else if (t->phase == KEEP_ENVELOPE) {
         tx_keep_rcpt(t, &t->rcpts[t->rcpt_count - 1]);
+    } else if (t->phase == RESTING) {
+        tx_take_session(t);
     }
     tx_leave(t);
     return true;
@@ -202,14 +206,15 @@ bool transaction_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, uint3
 void transaction_data(struct transaction *t, uint32_t ticket)
 {
     t->data_ticket = ticket;
+    t->touched_ms = tx_now(t);
     tx_enter(t);
     if (t->session) {
-        tx_set_phase(t, WANT_GO_AHEAD);
-        smtp_client_data(outbound_client(t->session), tx_now(t));
-        outbound_poll(t->session);
+        tx_go_on_with_data(t);
     } else if (t->phase == KEEP_ENVELOPE) {
         tx_keep_data(t);
-    } else {
+    } else if (t->phase == RESTING) {
+        tx_take_session(t);
+    } else if (t->phase != WANT_SESSION) {
         tx_answer_reason(t, &t->data_ticket);
     }
     tx_leave(t);
@@ -242,6 +247,7 @@ void transaction_body(struct transaction *t, struct slice text)
 {
     if (t->is_text_dropped || (t->phase != WANT_TEXT && t->phase != KEEP_TEXT))
         return;
+    t->touched_ms = tx_now(t);
     tx_enter(t);
     send_text(t, smtp_header_filter_feed(&t->filter, text, &t->text));
     if (t->session)
@@ -310,6 +316,7 @@ static bool take_back(struct transaction *t)
             return true;
         break;
     case WANT_SESSION:
+    case RESTING:
     case WANT_FINAL:
     case KEEP_ENVELOPE:
     case KEEP_TEXT:

@@ -62,6 +62,13 @@ void transaction_end(struct transaction *t, uint32_t ticket, uint64_t text_size,
 /* The text was too big and the client has its 552 already. */
 void transaction_refuse_size(struct transaction *t, uint64_t text_size);
 
+/* When transaction_tick wants to be called although nothing happens; 0: never. It changes with
+ * every call and event. */
+uint64_t transaction_deadline(struct transaction *t);
+/* A client that is silent between commands gives its session back and gets another when it goes on;
+ * within the text it does so when others wait, and the spool takes the rest. */
+void transaction_tick(struct transaction *t);
+
 /* True: hold the text back until on_drain. */
 bool transaction_is_congested(const struct transaction *t);
 /* Nothing more will be answered by it: the verdict is given, or MAIL and all RCPT were refused. */

@@ -1,7 +1,8 @@
 /*
  * Inside of relay/transaction: the struct and what its files call in each other. transaction.c has
- * its life and the client's side, transaction_upstream.c the session's side, transaction_verdict.c
- * answers, log lines and ends. Nobody else includes this.
+ * its life and the client's side, transaction_upstream.c the session's side, transaction_rest.c
+ * what a client's silence leads to, transaction_verdict.c answers, log lines and ends,
+ * transaction_keep.c the way into the spool. Nobody else includes this.
  */
 #ifndef SUBMITD_RELAY_TRANSACTION_INTERNAL_H
 #define SUBMITD_RELAY_TRANSACTION_INTERNAL_H
@@ -15,6 +16,7 @@
 enum transaction_phase {
     WANT_SESSION,  /* the pool looks for one; MAIL and RCPT are kept */
     WANT_VERDICTS, /* MAIL and RCPT went out, or will with the next RCPT */
+    RESTING, /* all of them are answered and the client is silent: the session was given back */
     WANT_GO_AHEAD, /* DATA's 354 */
     WANT_TEXT,     /* the client sends */
     WANT_FINAL,    /* everything was sent, the upstream has the word */
@@ -37,8 +39,9 @@ struct transaction {
     struct pool *pool;
     struct pool_wait *wait;
     struct outbound *session;
-    bool was_reused;                         /* the session had carried messages before */
-    bool has_answers;                        /* the upstream answered something of this message */
+    bool was_reused;    /* the session had carried messages before */
+    bool is_said_again; /* the envelope, after a rest: part of it was answered before */
+    bool has_answers;   /* the upstream answered something of this message */
     const struct transaction_events *events; /* NULL: abandoned */
     void *user;
     bool is_client_gone; /* perhaps: transaction_client_left */
@@ -46,6 +49,7 @@ struct transaction {
     unsigned depth; /* calls of ours on the stack: freeing waits for them */
     char id[TRANSACTION_ID_SIZE];
     uint64_t began_ms;
+    uint64_t touched_ms; /* when the client or the upstream last did something for it */
     struct ip_addr client;
     char client_literal[IP_TEXT_MAX + 8];
     char *helo;
@@ -122,6 +126,12 @@ void tx_commit(struct transaction *t);
 /* False when out of memory; true, too, when no copy is wanted. */
 bool tx_open_writer(struct transaction *t);
 void tx_discard_text(struct transaction *t);
+
+/* A session is there again after a rest, and the envelope said once more has its answers. */
+void tx_go_on_with_data(struct transaction *t);
+/* What the client was told is not true any more: the upstream refuses what it had accepted. */
+void tx_take_word_back(struct transaction *t, const struct smtp_reply *reply);
+size_t tx_count_accepted(const struct transaction *t);
 
 /* The filter is set up, the text may come; `phase` is WANT_TEXT or KEEP_TEXT. */
 void tx_begin_text(struct transaction *t, enum transaction_phase phase);

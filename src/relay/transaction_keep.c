@@ -24,6 +24,7 @@ bool tx_can_keep(const struct transaction *t)
 {
     switch (t->phase) {
     case WANT_SESSION:
+    case RESTING:
     case WANT_GO_AHEAD:
     case WANT_TEXT:
     case WANT_FINAL:
@@ -51,18 +52,21 @@ void tx_keep_rcpt(struct transaction *t, struct recipient *r)
     tx_answer(t, &r->ticket, 250, "2.1.5", "recipient will be passed on");
 }
 
-static void keep_envelope(struct transaction *t)
-{
-    t->mail_is_accepted = true;
-    tx_answer(t, &t->mail_ticket, 250, "2.1.0", "sender will be passed on");
-    for (size_t i = 0; i < t->rcpt_count; i++)
-        tx_keep_rcpt(t, &t->rcpts[i]);
-}
-
 static void go_ahead(struct transaction *t)
 {
     tx_begin_text(t, KEEP_TEXT);
     tx_answer(t, &t->data_ticket, 354, NULL, "Start mail input; end with <CRLF>.<CRLF>");
+}
+
+static void keep_envelope(struct transaction *t)
+{
+    t->mail_is_accepted = true;
+    tx_answer(t, &t->mail_ticket, 250, "2.1.0", "sender will be passed on");
+    t->rcpts_accepted = tx_count_accepted(t); /* those that were answered before a rest, too */
+    for (size_t i = 0; i < t->rcpt_count; i++)
+        tx_keep_rcpt(t, &t->rcpts[i]);
+    if (t->data_ticket != 0)
+        go_ahead(t);
 }
 
 /* The session may still be good (a 454): nothing of this message may stay on it. */
@@ -84,6 +88,7 @@ void tx_keep(struct transaction *t, const struct err *why, bool is_uncertain)
     switch (phase) {
     case WANT_SESSION:
     case WANT_VERDICTS:
+    case RESTING:
         tx_set_phase(t, KEEP_ENVELOPE);
         keep_envelope(t);
         break;

@@ -25,7 +25,8 @@ static void send_envelope(struct transaction *t)
 {
     tx_set_phase(t, WANT_VERDICTS);
     smtp_client_mail(outbound_client(t->session), &t->mail, tx_now(t));
-    t->rcpts_sent = 0;
+    t->rcpts_sent = t->rcpts_answered = t->rcpts_accepted = 0;
+    t->has_answers = false;
     tx_send_rcpts(t);
     outbound_flush(t->session);
 }
@@ -91,6 +92,10 @@ static void on_mail_reply(struct transaction *t, const struct smtp_reply *reply)
 {
     if (tx_keep_if_about_us(t, reply))
         return;
+    if (t->mail_ticket == 0 && smtp_reply_class(reply) != 2) {
+        tx_take_word_back(t, reply);
+        return;
+    }
     t->mail_is_accepted = smtp_reply_class(reply) == 2;
     if (!t->mail_is_accepted)
         tx_log_refused(t, "MAIL", t->envelope_from, reply);
@@ -103,13 +108,20 @@ static void on_rcpt_reply(struct transaction *t, const struct smtp_reply *reply)
     assert(t->rcpts_answered < t->rcpts_sent);
     if (tx_keep_if_about_us(t, reply))
         return;
-    struct recipient *r = &t->rcpts[t->rcpts_answered++];
+    struct recipient *r = &t->rcpts[t->rcpts_answered];
+    if (r->ticket == 0 && smtp_reply_class(reply) != 2) {
+        tx_take_word_back(t, reply);
+        return;
+    }
+    t->rcpts_answered++;
     r->is_accepted = smtp_reply_class(reply) == 2;
     t->rcpts_accepted += r->is_accepted;
     if (!r->is_accepted)
         tx_log_refused(t, "RCPT", r->mailbox, reply);
     finish_if_refused(t);
     tx_answer_as(t, &r->ticket, reply);
+    if (t->session && t->phase == WANT_VERDICTS && t->data_ticket != 0)
+        tx_go_on_with_data(t);
 }
 
 void tx_begin_text(struct transaction *t, enum transaction_phase phase)
@@ -186,6 +198,7 @@ static void on_session_reply(void *user, struct outbound *o, enum smtp_client_co
     if (reply->code == 421 && can_begin_again(t) && reason_kind(reply) == REASON_SESSION)
         return; /* it died while it rested: its end follows and begins again */
     t->has_answers = t->has_answers || command != SMTP_CLIENT_RSET;
+    t->touched_ms = tx_now(t);
     tx_enter(t);
     switch (command) {
     case SMTP_CLIENT_MAIL:

@@ -205,3 +205,144 @@ def test_accounts_with_one_login_name_count_together(submitd, rogue):
     for sender in ["a@corp.example", "copy@corp.example"] * 3:
         assert try_sending(daemon, complete(), [TO], sender=sender)[0].code == 451
     assert len(server.logins) == 2
+
+
+def test_a_changed_password_file_closes_the_breaker(keeper, rogue, workdir):
+    """Nobody sends a signal: the new password is found, and what waited is delivered."""
+    server = rogue(replies={"AUTH": WRONG})
+    file = workdir("secrets") / "svc.password"
+    file.write_text("Old-Pass1\n", encoding="utf-8")
+    file.chmod(0o600)
+    daemon = keeper(server, {"account": {"password": None, "password_file": file}})
+    send_queued(daemon, numbered(0), [TO])
+    daemon.wait_event("logins_paused")
+    server.script.replies.clear()
+    new = file.with_suffix(".new")  # how careful people replace a file
+    new.write_text("New-Pass2\n", encoding="utf-8")
+    new.chmod(0o600)
+    new.rename(file)
+    wait_empty(daemon)
+    assert daemon.events("password_file_changed") and len(server.logins) == 3
+    assert "Pass" not in daemon.everything()
+
+
+# --- clients that fall silent
+
+
+def said(server, verb):
+    return [line for s in server.sessions for line in s.lines if line.startswith(verb)]
+
+
+def begin(daemon, recipients, sender="a@corp.example"):
+    client = daemon.raw(timeout=40)
+    client.hello()
+    assert client.cmd(f"MAIL FROM:<{sender}>").code == 250
+    return client, [client.cmd(f"RCPT TO:<{to}>").code for to in recipients]
+
+
+def test_a_silent_client_gives_its_session_back(submitd, rogue):
+    """One session for two clients: the silent one's envelope is said again when it goes on, without what was refused."""
+    server = rogue(replies={"RCPT": [None, "550 5.1.1 User unknown", None]})
+    daemon = submitd(server, {"upstream": {"max_sessions": 1}})
+    client, codes = begin(daemon, ["one@x.test", "unknown@x.test"])
+    assert codes == [250, 550]
+    began = time.monotonic()
+    daemon.send(complete(), [TO])
+    assert 1 < time.monotonic() - began < 8
+    assert "RSET" in server.sessions[0].lines
+    assert client.cmd("RCPT TO:<two@x.test>").code == 250
+    assert client.cmd("DATA").code == 354
+    client.send(complete(b"late\r\n") + b".\r\n")
+    assert client.reply().code == 250
+    assert len(server.sessions) == 1 and len(server.messages) == 2
+    assert [line.split(":")[1] for line in said(server, "RCPT")] == [
+        "<one@x.test>", "<unknown@x.test>", f"<{TO}>", "<one@x.test>", "<two@x.test>"]
+    assert daemon.wait_event("message", to="one@x.test,two@x.test")["rcpts"] == "2"
+
+
+@pytest.mark.parametrize("goes_on", ["DATA", "RCPT TO:<two@x.test>\r\nDATA"])
+def test_a_silent_client_goes_on_with(submitd, shared_sandbox, rcpt, goes_on):
+    daemon, to = submitd(shared_sandbox), rcpt()
+    client, codes = begin(daemon, [to])
+    daemon.wait_event("session_rested")
+    client.send(goes_on + "\r\n")
+    assert [r.code for r in client.replies(goes_on.count("\n") + 1)][-1] == 354
+    client.send(complete() + b".\r\n")
+    assert client.reply().code == 250 and codes == [250]
+    client.close()
+    kept = shared_sandbox.one_to(to)
+    assert to in kept.recipients and len(kept.recipients) == goes_on.count("\n") + 1
+
+
+def test_a_silent_client_may_also_give_up(submitd, rogue):
+    server = rogue()
+    daemon = submitd(server)
+    client, _ = begin(daemon, ["one@x.test"])
+    daemon.wait_event("session_rested")
+    assert client.cmd("RSET").code == 250
+    assert client.cmd("NOOP").code == 250
+    daemon.send(complete(), [TO])
+    client.close()
+    assert len(server.messages) == 1 and len(said(server, "MAIL")) == 2
+
+
+@pytest.mark.parametrize("step, replies", [("MAIL", [None, "550 5.7.60 no more"]), ("RCPT", [None, "550 5.1.1 gone"])])
+def test_a_word_that_is_taken_back_after_the_rest(submitd, keeper, rogue, step, replies):
+    """The client was told 250: a 5xx cannot follow. The spool takes it, or it is put off."""
+    server = rogue(replies={step: list(replies)})
+    daemon = submitd(server)
+    client, _ = begin(daemon, ["one@x.test"])
+    daemon.wait_event("session_rested")
+    reply = client.cmd("DATA")
+    assert reply.code == 451 and replies[1] in reply.text
+    client.close()
+    server.script.replies[step] = list(replies)
+    daemon = keeper(server, mode="relay")
+    client, _ = begin(daemon, ["one@x.test"])
+    daemon.wait_event("session_rested")
+    assert client.cmd("DATA").code == 354
+    client.send(complete() + b".\r\n")
+    assert "queued as" in client.reply().text
+    assert replies[1] in daemon.wait_event("queued")["reason"]
+
+
+def test_upstream_goes_away_while_the_client_is_silent(submitd, keeper, exchange):
+    exchange.up()
+    defer, spool = submitd(exchange), keeper(exchange, mode="relay")
+    clients = [begin(daemon, ["one@x.test"])[0] for daemon in (defer, spool)]
+    for daemon in (defer, spool):
+        daemon.wait_event("session_rested")
+    exchange.down()
+    assert clients[0].cmd("DATA").code == 451
+    assert clients[1].cmd("RCPT TO:<two@x.test>").code == 250
+    assert clients[1].cmd("DATA").code == 354
+    clients[1].send(complete() + b".\r\n")
+    assert "queued as" in clients[1].reply().text
+    assert [r["mailbox"] for r in listed(spool)[0]["recipients"]] == ["one@x.test", "two@x.test"]
+    for client in clients:
+        client.close()
+
+
+def test_a_stalled_text_makes_room_when_others_wait(keeper, exchange, request):
+    if "debug" in request.config.getoption("--build"):
+        pytest.skip("waits for 15 seconds; the release build shows it")
+    daemon = keeper(exchange.up(), {"upstream": {"max_sessions": 1}}, mode="relay")
+    [stalled] = hold_sessions(daemon, 1)
+    began = time.monotonic()
+    waiting = try_sending(daemon, complete(), [TO])
+    assert waiting[-1].text.startswith("2.6.0"), "Exchange's own word"
+    assert 10 < time.monotonic() - began < 25
+    stalled.send("\r\nlate\r\n.\r\n")
+    assert "queued as" in stalled.reply().text
+    wait_empty(daemon)
+    assert len(exchange.messages()) == 2
+
+
+def test_a_stalled_text_alone_keeps_its_session(keeper, exchange, request):
+    if "debug" in request.config.getoption("--build"):
+        pytest.skip("waits for 17 seconds; the release build shows it")
+    daemon = keeper(exchange.up(), {"upstream": {"max_sessions": 1}}, mode="relay")
+    [stalled] = hold_sessions(daemon, 1)
+    time.sleep(17)
+    stalled.send("\r\nlate\r\n.\r\n")
+    assert stalled.reply().text.startswith("2.6.0")
