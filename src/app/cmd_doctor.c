@@ -4,6 +4,7 @@
  */
 #include "app/app.h"
 #include "app/doctor_advice.h"
+#include "app/queue_print.h"
 #include "ops/log.h"
 #include "relay/outbound.h"
 #include "smtp/header.h"
@@ -14,7 +15,8 @@
 enum {
     LINE_MAX_OCTETS = SMTP_REPLY_MAX + 64,
     SECONDS_PER_DAY = 24 * 60 * 60,
-    EXPIRY_WARNING_DAYS = 30
+    EXPIRY_WARNING_DAYS = 30,
+    NOTICE_MAX = 64 * 1024,
 };
 
 struct doctor {
@@ -266,6 +268,27 @@ static int examine_all(struct doctor *d)
     return d->has_failed ? APP_NOT_FINE : APP_FINE;
 }
 
+static void print_notice(void *user, const struct store_notice *notice)
+{
+    (void)user;
+    struct buf out;
+    buf_init(&out, NOTICE_MAX);
+    queue_add_notice(&out, notice, (int64_t)time(NULL));
+    printf("note  %s      the login that follows counts towards a lockout, too\n", buf_cstr(&out));
+    buf_fini(&out);
+}
+
+/* What the daemon has noted. A spool that cannot be read is `submitd queue`'s business. */
+static void print_notices(const struct doctor *d)
+{
+    struct store *store = NULL;
+    const struct config_delivery *c = &d->setup->config->delivery;
+    if (!c->spool[0] || !store_open_shared(c->spool, &store, NULL))
+        return;
+    store_notice_each(store, print_notice, NULL, NULL);
+    store_close(store);
+}
+
 int app_doctor(const struct app_options *options)
 {
     if (options->to && !options->from) {
@@ -280,6 +303,7 @@ int app_doctor(const struct app_options *options)
     struct doctor d = { .options = options, .setup = setup };
     struct err why;
     int status = APP_NOT_FINE;
+    print_notices(&d);
     if (loop_new(&d.loop, &why))
         status = examine_all(&d);
     else

@@ -114,12 +114,21 @@ static void print_total(const struct queue *q)
         printf("* uncertain: a connection ended before the reply, the message may have arrived\n");
 }
 
+static void list_notice(void *user, const struct store_notice *notice)
+{
+    struct queue *q = user;
+    queue_add_notice(&q->out, notice, q->now);
+    flush(q);
+}
+
 static int list(struct queue *q, const struct queue_command *c)
 {
     (void)c;
+    struct err why = { .kind = ERR_NONE };
     if (q->options->is_json)
         printf("[");
-    struct err why = { .kind = ERR_NONE };
+    else if (!store_notice_each(q->store, list_notice, q, &why))
+        return fail(why.text);
     if (!store_each(q->store, list_one, q, &why))
         return fail(why.text);
     if (q->options->is_json)

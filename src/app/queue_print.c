@@ -90,6 +90,24 @@ static void add_cell(struct buf *out, struct slice s, size_t width)
 
 enum { ACCOUNT_WIDTH = 10, ADDRESS_WIDTH = 24 };
 
+void queue_add_notice(struct buf *out, const struct store_notice *notice, int64_t now)
+{
+    bool is_default = notice->account[0] == '\0';
+    buf_add_str(out, "logins of account ");
+    str_add_printable(out, is_default ? SLICE_LIT("(default)") : slice_str(notice->account));
+    buf_add_str(out, " (");
+    str_add_printable(out, slice_str(notice->login));
+    if (notice->until > now) {
+        char left[SHORT_SIZE];
+        format_duration(left, notice->until - now);
+        buf_addf(out, ") are paused for %s, so that the directory does not lock it: ", left);
+    } else {
+        buf_add_str(out, ") were refused; the next message tries one: ");
+    }
+    str_add_printable(out, slice_str(notice->text));
+    buf_add_str(out, "\n  remedy: correct username or password, then reload or restart submitd\n");
+}
+
 void queue_add_heading(struct buf *out)
 {
     buf_addf(out, ROW_FORMAT, "ID", "AGE", "SIZE", "STATE", "TRIES", "NEXT");

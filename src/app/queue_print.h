@@ -8,6 +8,8 @@
 
 #include "spool/store.h"
 
+/* A sentence on an account whose logins are paused, with the remedy. */
+void queue_add_notice(struct buf *out, const struct store_notice *notice, int64_t now);
 void queue_add_heading(struct buf *out);
 /* One line. "*" behind the state: the message is uncertain. */
 void queue_add_row(struct buf *out, const struct store_message *m, int64_t now);

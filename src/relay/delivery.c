@@ -185,6 +185,8 @@ void delivery_use_setup(struct delivery *d, struct setup *setup)
         next = l->next;
         lane_retire(LIST_ENTRY(l, struct lane, link));
     }
+    if (!d->setup)
+        delivery_recall_notices(d, setup);
     setup_unref(d->setup);
     d->setup = setup_ref(setup);
     for (size_t i = 0; i < setup->account_count; i++)
@@ -209,6 +211,7 @@ void delivery_kick(struct delivery *d, const char *account, bool is_later)
 
 void delivery_upstream_works(struct delivery *d, const char *account)
 {
+    delivery_clear_notice(d, account);
     struct lane *lane = lane_find(d, account);
     if (!lane || lane->backoff_s == 0 || lane->login_helps_at > loop_now_ms(d->loop))
         return;

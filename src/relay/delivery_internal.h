@@ -1,6 +1,7 @@
 /*
  * Inside of relay/delivery: delivery.c has the clock and the outside, delivery_lane.c claims and
- * lanes, delivery_result.c what follows an attempt. Nobody else includes this.
+ * lanes, delivery_result.c what follows an attempt, delivery_notice.c what people should know.
+ * Nobody else includes this.
  */
 #ifndef SUBMITD_RELAY_DELIVERY_INTERNAL_H
 #define SUBMITD_RELAY_DELIVERY_INTERNAL_H
@@ -58,6 +59,7 @@ struct delivery {
     bool is_asking;              /* store_due_times is under way */
     unsigned answers_to_warning; /* of store_due_times, until stranded mail is told of; 0: it was */
     int64_t next_sweep; /* wall time of the next look for overdue and old failed messages */
+    bool has_notices;   /* the spool may have notices of paused logins */
     bool is_draining;
     uint64_t drain_deadline;
     loop_fn *drained;
@@ -95,6 +97,10 @@ void lane_drop_ready(struct lane *lane);
 /* It begins nothing more, and goes with its last claim. */
 void lane_retire(struct lane *lane);
 void lane_free(struct lane *lane);
+/* delivery_notice.c: a login of this account worked. */
+void delivery_clear_notice(struct delivery *d, const char *account);
+/* At the start: accounts whose logins were paused get a single try. Blocks. */
+void delivery_recall_notices(struct delivery *d, const struct setup *setup);
 /* Every lane looks and runs again. */
 void delivery_look_again(struct delivery *d);
 /* Seconds until attempt number `attempts` + 1, with jitter. */

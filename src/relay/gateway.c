@@ -222,12 +222,19 @@ static void on_login(void *user, const char *account)
     delivery_upstream_works(user, account);
 }
 
+static void on_paused(
+    void *user, const struct config_account *account, uint64_t ms, const struct err *why)
+{
+    delivery_logins_paused(user, account, ms, why);
+}
+
 static void put_in_force(struct gateway *g, struct setup *setup)
 {
     g->setup = setup;
     if (!g->delivery)
         return;
     setup->on_login = on_login;
+    setup->on_paused = on_paused;
     setup->on_login_user = g->delivery;
     delivery_use_setup(g->delivery, setup);
 }
@@ -235,8 +242,10 @@ static void put_in_force(struct gateway *g, struct setup *setup)
 /* Clients may still use it, but nobody cares any more whether its logins work. */
 static void let_go_of_setup(struct gateway *g)
 {
-    if (g->setup)
+    if (g->setup) {
         g->setup->on_login = NULL;
+        g->setup->on_paused = NULL;
+    }
     setup_unref(g->setup);
     g->setup = NULL;
 }

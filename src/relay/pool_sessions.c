@@ -30,10 +30,14 @@ static void log_failure(const struct pool *p, const struct err *why)
         LOG_STR("reason", why->text));
 }
 
-static void log_opened(const struct pool *p)
+static void tell_opened(const struct pool *p)
 {
+    const struct setup *s = p->setup;
+    uint64_t ms = p->config->breaker_cooldown_ms;
+    if (s->on_paused)
+        s->on_paused(s->on_login_user, pool_account(p), ms, &p->breaker->why);
     log_event(LOG_LEVEL_ERROR, "logins_paused", LOG_STR("account", pool_account_name(p)),
-        LOG_INT("seconds", p->config->breaker_cooldown_ms / 1000),
+        LOG_INT("seconds", ms / 1000),
         LOG_STR("reason", "refused logins; another could lock the account in Active Directory"),
         LOG_STR("remedy", "correct username or password, then reload or restart submitd"));
 }
@@ -44,7 +48,7 @@ static void heed_refusal(
 {
     bool was_refused = outbound_login_was_refused(o);
     if (breaker_end(p->breaker, was_refused ? BREAKER_REFUSED : BREAKER_UNKNOWN, pool_now(p), why))
-        log_opened(p);
+        tell_opened(p);
     if (reply)
         pool_heed(p, reply);
 }

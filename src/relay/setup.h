@@ -33,8 +33,11 @@ struct setup {
     struct loop *loop;    /* from setup_attach on */
     struct timer *reaper; /* frees the setup in a turn of its own */
     struct timer *room;   /* tells the pools in a turn of its own that a session ended */
-    /* A login of this account worked; NULL: nobody wants to know. */
+    /* A login of this account worked, or refused ones have stopped its logins for `ms`; both NULL:
+     * nobody wants to know. */
     void (*on_login)(void *user, const char *account);
+    void (*on_paused)(
+        void *user, const struct config_account *account, uint64_t ms, const struct err *why);
     void *on_login_user;
 };
 

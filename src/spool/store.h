@@ -159,6 +159,25 @@ void store_remove(struct store *s, uint64_t number, store_done_fn *done, void *u
  * (state and recipients from `original`) in one transaction. */
 void store_bounce(struct store *s, struct store_writer *w, const struct store_message *bounce,
     const struct store_message *original, store_done_fn *done, void *user);
+/*
+ * An account whose logins are paused: `queue list` and `doctor` show it, and after a restart the
+ * daemon knows that logins were refused. One for each account, a new one replaces it.
+ */
+struct store_notice {
+    const char *account; /* its name in the configuration; "" is the default one */
+    const char *login;   /* the user name */
+    int64_t until;       /* seconds since 1970 */
+    const char *text;    /* why */
+};
+/* All texts are copied. */
+void store_notice_set(
+    struct store *s, const struct store_notice *notice, store_done_fn *done, void *user);
+/* None is fine. */
+void store_notice_clear(struct store *s, const char *account, store_done_fn *done, void *user);
+/* Calls `fn` for each; blocks. */
+typedef void store_notice_fn(void *user, const struct store_notice *notice);
+bool store_notice_each(struct store *s, store_notice_fn *fn, void *user, struct err *e);
+
 /* All messages whose state is failed and that arrived before `before` are removed. */
 void store_expire_failed(struct store *s, int64_t before, store_done_fn *done, void *user);
 /* Routes again after a configuration load: `route` gives the account's name for a client and a

@@ -48,6 +48,13 @@ static const char *const steps[] = {
     "CREATE TABLE chunk (at INTEGER PRIMARY KEY, text BLOB NOT NULL) STRICT;"
     "CREATE TABLE people (changes INTEGER NOT NULL) STRICT;"
     "INSERT INTO people VALUES (0);",
+    /* What people should know of an account while its mail waits. */
+    "CREATE TABLE notice ("
+    "    account TEXT PRIMARY KEY,"
+    "    login TEXT NOT NULL,"
+    "    until INTEGER NOT NULL,"
+    "    text TEXT NOT NULL"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 static bool read_version(struct sql *c, int64_t *ret_version, struct err *e)

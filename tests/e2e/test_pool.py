@@ -1,4 +1,5 @@
 """Sessions, pace and logins: what the server lets us have, shared fairly, and never more."""
+import subprocess
 import threading
 import time
 
@@ -6,7 +7,8 @@ import pytest
 
 from harness.message import complete
 from harness.wait import until
-from spoollib import (exchange, keeper, listed, numbered, numbers_at, retry, send_queued, try_sending, wait_empty)
+from spoollib import (exchange, keeper, listed, numbered, numbers_at, queue_fine, restart, retry, send_queued, stop,
+                      try_sending, wait_empty)
 
 __all__ = ["exchange", "keeper"]
 
@@ -205,6 +207,33 @@ def test_accounts_with_one_login_name_count_together(submitd, rogue):
     for sender in ["a@corp.example", "copy@corp.example"] * 3:
         assert try_sending(daemon, complete(), [TO], sender=sender)[0].code == 451
     assert len(server.logins) == 2
+
+
+def test_paused_logins_are_seen_and_survive_a_restart(keeper, rogue):
+    """Where people look when mail does not arrive; and restarting again and again does not lock the account."""
+    server = rogue(replies={"AUTH": WRONG})
+    daemon = keeper(server)
+    send_queued(daemon, numbered(0), [TO])
+    daemon.wait_event("logins_paused")
+    sentence = f"logins of account (default) ({server.username}) are paused for"
+    until(lambda: sentence in queue_fine(daemon, "list").out, 5, "the notice in the list")
+    assert WRONG in queue_fine(daemon, "list").out
+    assert len(server.logins) == 2
+    doctor = subprocess.run([daemon.binary, "doctor", "--config", str(daemon.config_file)], capture_output=True,
+                            timeout=30, text=True, check=False)
+    assert doctor.returncode == 1 and sentence in doctor.stdout and "lockout" in doctor.stdout
+    assert len(server.logins) == 3
+    for life in (1, 2):
+        stop(daemon)
+        restart(daemon)
+        daemon.wait_event("logins_paused")
+        time.sleep(0.3)
+        assert len(server.logins) == 3 + life, "a single try"
+    server.script.replies.clear()
+    stop(daemon)
+    restart(daemon)
+    wait_empty(daemon)
+    assert "logins of account" not in queue_fine(daemon, "list").out
 
 
 def test_a_changed_password_file_closes_the_breaker(keeper, rogue, workdir):

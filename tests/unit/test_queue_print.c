@@ -76,6 +76,31 @@ Test(queue_print, row_lines_up_with_the_heading)
     buf_fini(&out);
 }
 
+Test(queue_print, notice_says_what_is_wrong_and_what_to_do)
+{
+    static const struct {
+        struct store_notice notice;
+        const char *want;
+    } rows[] = {
+        { { "", "CORP\\svc", NOW + 1800, "535 5.7.3\x1b[31m no" },
+            "logins of account (default) (CORP\\svc) are paused for 30m, so that the directory "
+            "does "
+            "not lock it: 535 5.7.3<0x1B>[31m no\n" },
+        { { "payroll", "p@corp", NOW, "535 no" }, "logins of account payroll (p@corp) were "
+                                                  "refused; the next message tries one: 535 no\n" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf out;
+        buf_init(&out, 10000);
+        queue_add_notice(&out, &rows[i].notice, NOW);
+        size_t n = strlen(rows[i].want);
+        cr_expect_eq(strncmp(buf_cstr(&out), rows[i].want, n), 0, "%s", buf_cstr(&out));
+        cr_expect_str_eq(buf_cstr(&out) + n,
+            "  remedy: correct username or password, then reload or restart submitd\n");
+        buf_fini(&out);
+    }
+}
+
 Test(queue_print, row_of_each_kind)
 {
     struct store_message m = message();

@@ -703,10 +703,56 @@ Test(store, refuses_a_second_daemon_by_the_first_ones_pid)
     reopen();
 }
 
+static void add_notice(void *user, const struct store_notice *n)
+{
+    buf_addf(user, "%s|%s|%lld|%s\n", n->account, n->login, (long long)n->until, n->text);
+}
+
+static void check_notices(const char *want)
+{
+    struct buf out;
+    struct err e = { .text = "" };
+    buf_init(&out, 10000);
+    cr_assert(store_notice_each(store, add_notice, &out, &e), "%s", e.text);
+    cr_assert_str_eq(buf_cstr(&out), want);
+    buf_fini(&out);
+}
+
+static void set_notice(const char *account, const char *login, int64_t until, const char *text)
+{
+    struct answer a = { 0 };
+    struct store_notice n = { account, login, until, text };
+    store_notice_set(store, &n, on_done, &a);
+    check_done(&a);
+}
+
+static void clear_notice(const char *account)
+{
+    struct answer a = { 0 };
+    store_notice_clear(store, account, on_done, &a);
+    check_done(&a);
+}
+
+Test(store, keeps_one_notice_for_each_account)
+{
+    check_notices("");
+    clear_notice("nobody");
+    set_notice("work", "CORP\\work", NOW, "535 no");
+    set_notice("", "CORP\\svc", NOW + 1, "535 'quoted' \xc3\xa4");
+    set_notice("work", "CORP\\work2", NOW + 2, "535 again");
+    static const char both[] = "|CORP\\svc|1700000001|535 'quoted' \xc3\xa4\n"
+                               "work|CORP\\work2|1700000002|535 again\n";
+    check_notices(both);
+    reopen();
+    check_notices(both);
+    clear_notice("");
+    check_notices("work|CORP\\work2|1700000002|535 again\n");
+}
+
 Test(store, is_as_durable_as_it_says)
 {
     cr_assert_eq(ask("PRAGMA application_id"), 0x736d7464);
-    cr_assert_eq(ask("PRAGMA user_version"), 1);
+    cr_assert_eq(ask("PRAGMA user_version"), 2);
     cr_assert_eq(ask("PRAGMA auto_vacuum"), 2);
     cr_assert_eq(ask("SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
 }
@@ -778,6 +824,21 @@ Test(store_file, of_a_newer_version_is_refused)
     cr_assert(!store_open_shared(path, &store, &e));
     cr_assert(strstr(e.text, "older submitd"), "%s", e.text);
     store = NULL;
+}
+
+/* A spool of the first schema with a message in it goes on, and keeps the message. */
+Test(store_file, of_an_older_version_is_brought_up_to_date)
+{
+    open_store();
+    put("old", "work", NOW);
+    close_store();
+    ask("DROP TABLE notice");
+    ask("PRAGMA user_version = 1");
+    open_store();
+    cr_assert_eq(ask("PRAGMA user_version"), 2);
+    cr_assert_eq(ask("SELECT count(*) FROM notice"), 0);
+    cr_assert_eq(state_of("old"), STORE_QUEUED);
+    close_store();
 }
 
 Test(store_file, needs_its_folder)
