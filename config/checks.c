@@ -65,7 +65,10 @@ static bool is_this_machine(const char *host)
 static void check_tls(struct load *l)
 {
     const struct config_upstream *up = &l->config->upstream;
-    if (up->tls == CONFIG_TLS_OFF && up->host[0] != '\0' && !is_this_machine(up->host))
+    bool is_local = true;
+    for (size_t i = 0; i < up->host.count; i++)
+        is_local = is_local && is_this_machine(up->host.items[i].name);
+    if (up->tls == CONFIG_TLS_OFF && !is_local)
         load_complain(l, load_spot(l, SECTION_UPSTREAM, 0, "tls"),
             "is allowed only when host is localhost or a loopback address");
     if (up->tls == CONFIG_TLS_IMPLICIT && !load_is_given(l, SECTION_UPSTREAM, 0, "port"))

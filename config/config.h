@@ -35,6 +35,19 @@ struct config_rate {
     uint64_t window_ms;
 };
 
+/* One server of the upstream; tried in the order of the list. */
+struct config_host {
+    char *name;    /* a host name or an address, without brackets */
+    uint16_t port; /* 0: [upstream] port */
+};
+
+struct config_hosts {
+    struct config_host *items;
+    size_t count; /* 1 to CONFIG_HOSTS_MAX */
+};
+
+enum { CONFIG_HOSTS_MAX = 8 };
+
 struct config_listener {
     char *name; /* "" for [listener] */
     struct ip_addr address;
@@ -50,17 +63,17 @@ struct config_listener {
 };
 
 struct config_upstream {
-    char *host;
+    struct config_hosts host;
     uint16_t port;
     enum config_tls tls;
     char *tls_ca_file;     /* "" : the system's store */
-    char *tls_verify_name; /* "" : host */
+    char *tls_verify_name; /* "" : the host that is used */
     char *tls_pin;         /* "" : none */
     char *tls_priority;    /* "" : default */
     char *auth;            /* "auto", "none" or a mechanism in lower case */
     enum config_chunking chunking;
     unsigned max_sessions;
-    uint64_t connect_timeout_ms;  /* resolve, TCP, TLS and login in all */
+    uint64_t connect_timeout_ms;  /* resolve, TCP, TLS and login of one host in all */
     uint64_t command_timeout_ms;  /* a reply to EHLO, MAIL, RCPT */
     uint64_t data_timeout_ms;     /* between blocks of the message */
     uint64_t final_timeout_ms;    /* the reply to the final dot */
@@ -135,6 +148,8 @@ bool config_print_reference(struct buf *out);
  * the first match in file order, else the default, else NULL. */
 const struct config_account *config_route(
     const struct config *c, const struct ip_addr *client, struct slice sender);
+/* The port of one of its hosts. */
+uint16_t config_host_port(const struct config_upstream *up, const struct config_host *host);
 /* True when a client may use this listener. */
 bool config_client_is_allowed(const struct config_listener *l, const struct ip_addr *client);
 

@@ -108,14 +108,19 @@ static const struct option listener_options[] = {
 #define FIELD(member) offsetof(struct config_upstream, member)
 static const struct option upstream_options[] = {
     { .name = "host",
-        .kind = &value_host,
+        .kind = &value_hosts,
         .offset = FIELD(host),
-        .help = "The server that takes our mail: its name as in its certificate, or an address." },
+        .help = "The server that takes our mail: its name as in its certificate, or an address. Of "
+                "several, up to 8, the first that works is used; one that cannot be reached is "
+                "skipped until it can be again. A name may carry its own port: "
+                "mail2.corp.example:2525." },
     { .name = "port",
         .kind = &value_port,
         .offset = FIELD(port),
         .preset = "587",
-        .help = "The TCP port: 587 is usual for starttls, 465 for implicit." },
+        .help =
+            "The TCP port of every host that has none of its own: 587 is usual for starttls, 465 "
+            "for implicit." },
     { .name = "tls",
         .kind = &value_choice,
         .offset = FIELD(tls),
@@ -135,14 +140,17 @@ static const struct option upstream_options[] = {
         .kind = &value_host,
         .offset = FIELD(tls_verify_name),
         .preset = "",
-        .help = "The name that the certificate must carry when it is not host." },
+        .help = "The name that the certificates of all hosts must carry, when it is not the host's "
+                "own." },
     { .name = "tls_pin",
         .kind = &value_pin,
         .offset = FIELD(tls_pin),
         .preset = "",
-        .help = "The hash of the server's public key. It replaces the check of chain, name and "
-                "dates, for servers "
-                "with a self-signed certificate; `submitd doctor` shows it." },
+        .help =
+            "The hash of the server's public key, the same for all hosts. It replaces the check of "
+            "chain, name and "
+            "dates, for servers "
+            "with a self-signed certificate; `submitd doctor` shows it." },
     { .name = "tls_priority",
         .kind = &value_text,
         .offset = FIELD(tls_priority),
@@ -201,7 +209,9 @@ static const struct option upstream_options[] = {
         .preset = "30s",
         .min = 100,
         .max = MINUTES(10),
-        .help = "The longest time to reach the server, set up TLS and log in, together." },
+        .help = "The longest time to reach one host, set up TLS and log in, together. With several "
+                "hosts a message waits so long for the first that is broken; then that one is "
+                "skipped." },
     { .name = "command_timeout",
         .kind = &value_time,
         .offset = FIELD(command_timeout_ms),

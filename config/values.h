@@ -30,6 +30,9 @@ bool value_out_of_memory(struct err *e);
 /* True for /x, \x and C:\x: a path that does not depend on where the program was started. */
 bool value_is_full_path(struct slice text);
 
+/* A host name or an IP address; "" is one, too: an option that is not set. */
+bool value_is_host(struct slice text);
+
 /* values_text.c */
 extern const struct value_kind value_text;    /* char *: anything */
 extern const struct value_kind value_command; /* char *: a shell's line */
@@ -51,5 +54,7 @@ extern const struct value_kind value_rate;    /* struct config_rate */
 /* values_list.c */
 extern const struct value_kind value_nets;  /* struct config_nets */
 extern const struct value_kind value_globs; /* struct config_globs */
+/* values_hosts.c */
+extern const struct value_kind value_hosts; /* struct config_hosts; all in one line */
 
 #endif

@@ -89,7 +89,7 @@ static bool consists_of(struct slice text, const char *extra)
 }
 
 /* RFC 1035 2.3.4: 255 octets on the wire are 253 characters in text. */
-static bool is_host(struct slice text)
+bool value_is_host(struct slice text)
 {
     enum { NAME_MAX_LENGTH = 253 };
     struct ip_addr addr;
@@ -103,7 +103,7 @@ static bool is_host(struct slice text)
 
 static bool parse_host(const struct option *o, struct slice text, void *field, struct err *e)
 {
-    return is_host(text) ? store_text(text, field, e) : value_refuse(o, e);
+    return value_is_host(text) ? store_text(text, field, e) : value_refuse(o, e);
 }
 
 static bool allowed_host(const struct option *o, struct buf *out)

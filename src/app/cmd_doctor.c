@@ -1,6 +1,8 @@
 /*
- * submitd doctor: the way to Exchange, one line per step; stops at the first failure with the
- * remedy. It uses the same session code as the daemon, so what it shows is what happens.
+ * submitd doctor: the way to Exchange, one line per step, for each account and host; a failure
+ * comes with its remedy. A host that cannot be used is told of once, and the next one is walked;
+ * any other failure ends it, because each refused login counts towards a lockout. It uses the same
+ * session code as the daemon, so what it shows is what happens.
  */
 #include "app/app.h"
 #include "app/doctor_advice.h"
@@ -24,8 +26,12 @@ struct doctor {
     struct loop *loop;
     struct setup *setup;
     struct outbound *session;
-    const char *next; /* the step that is tried now */
+    const char *next;                 /* the step that is tried now */
+    size_t host;                      /* it is tried at */
+    bool has_begun_login;             /* at this host: the credential may have been shown */
+    bool is_broken[CONFIG_HOSTS_MAX]; /* this host got no account to its login */
     bool has_failed;
+    bool is_over; /* nothing more is tried */
 };
 
 static void print_ok(const char *step, const char *detail)
@@ -87,6 +93,7 @@ static void on_step(void *user, struct outbound *o, enum outbound_step step, con
     print_ok(outbound_step_name(step), detail);
     if (step == OUTBOUND_SECURED)
         print_certificate(o);
+    d->has_begun_login = d->has_begun_login || step == OUTBOUND_MECHANISM;
     d->next = next_steps[step];
 }
 
@@ -115,6 +122,13 @@ static const char *step_of(const struct doctor *d, const struct err *why)
     return d->next;
 }
 
+/* Then the next host can be walked without risk, and may do better. */
+static bool is_about_host(const struct doctor *d, const struct err *why)
+{
+    return !d->has_begun_login && why->kind != ERR_AUTH && why->kind != ERR_CONFIG &&
+           why->kind != ERR_MEMORY;
+}
+
 static void on_lost(
     void *user, struct outbound *o, const struct err *why, const struct smtp_reply *reply)
 {
@@ -128,6 +142,8 @@ static void on_lost(
                 facts.names, facts.issuer, facts.pin);
     }
     print_failure(d, step_of(d, why), why->kind, why->text);
+    d->is_broken[d->host] = is_about_host(d, why);
+    d->is_over = !d->is_broken[d->host];
     stop(d);
 }
 
@@ -157,6 +173,7 @@ static void on_ready(void *user, struct outbound *o)
 {
     (void)o;
     struct doctor *d = user;
+    d->has_begun_login = true;
     if (outbound_dropped_binding(d->session))
         print_ok("note",
             "the login went without channel binding: the challenge has no target information");
@@ -175,10 +192,10 @@ static void send_text(struct doctor *d)
         d->options->to);
     smtp_date_add(&text, loop_wall_s(d->loop));
     buf_addf(&text,
-        "\r\nMessage-ID: <doctor-%lld@%s>\r\n\r\n"
+        "\r\nMessage-ID: <doctor-%lld-%zu@%s>\r\n\r\n"
         "submitd on %s can send mail as this sender through %s.\r\n",
-        (long long)loop_wall_s(d->loop), d->setup->hostname, d->setup->hostname,
-        d->setup->config->upstream.host);
+        (long long)loop_wall_s(d->loop), d->host, d->setup->hostname, d->setup->hostname,
+        outbound_host(d->session));
     uint64_t now = loop_now_ms(d->loop);
     smtp_client_body(outbound_client(d->session), buf_slice(&text), now);
     smtp_client_body_end(outbound_client(d->session), now);
@@ -216,6 +233,7 @@ static void on_reply(void *user, struct outbound *o, enum smtp_client_command co
     bool is_fine = smtp_reply_class(reply) == 2 || reply->code == 354;
     if (!is_fine) {
         print_failure(d, d->next, ERR_REFUSED, buf_cstr(&words));
+        d->is_over = true;
         stop(d);
     } else {
         if (command != SMTP_CLIENT_DATA)
@@ -240,11 +258,16 @@ static const char *account_name(const struct setup *s, size_t i)
     return name[0] ? name : "default";
 }
 
-static void examine(struct doctor *d, size_t account)
+static void examine_host(struct doctor *d, size_t host, size_t account)
 {
-    printf("account %s\n", account_name(d->setup, account));
+    const struct config_upstream *up = &d->setup->config->upstream;
+    if (up->host.count > 1)
+        printf("host %s, port %u\n", up->host.items[host].name,
+            (unsigned)config_host_port(up, &up->host.items[host]));
     d->next = "dns";
-    d->session = outbound_new(d->loop, d->setup, account, &events, d);
+    d->host = host;
+    d->has_begun_login = false;
+    d->session = outbound_new(d->loop, d->setup, host, account, &events, d);
     if (d->session)
         loop_run(d->loop);
     else
@@ -252,10 +275,28 @@ static void examine(struct doctor *d, size_t account)
     fflush(stdout);
 }
 
+static void examine(struct doctor *d, size_t account)
+{
+    printf("account %s\n", account_name(d->setup, account));
+    for (size_t i = 0; i < d->setup->config->upstream.host.count && !d->is_over; i++) {
+        if (!d->is_broken[i])
+            examine_host(d, i, account);
+    }
+}
+
+static bool has_host_left(const struct doctor *d)
+{
+    for (size_t i = 0; i < d->setup->config->upstream.host.count; i++) {
+        if (!d->is_broken[i])
+            return true;
+    }
+    return false;
+}
+
 static int examine_all(struct doctor *d)
 {
     bool was_found = false;
-    for (size_t i = 0; i < d->setup->account_count && !d->has_failed; i++) {
+    for (size_t i = 0; i < d->setup->account_count && !d->is_over && has_host_left(d); i++) {
         if (d->options->account && strcmp(d->options->account, account_name(d->setup, i)) != 0)
             continue;
         was_found = true;

@@ -238,6 +238,20 @@ static bool build(struct daemon *d, struct setup *setup, struct err *e)
            gateway_new(d->loop, setup, d->delivery, &d->gateway, e);
 }
 
+static void log_started(const struct daemon *d, const struct config *c)
+{
+    enum { HOSTS_TEXT_MAX = 4096 };
+    struct buf hosts;
+    buf_init(&hosts, HOSTS_TEXT_MAX);
+    for (size_t i = 0; i < c->upstream.host.count; i++)
+        buf_addf(&hosts, "%s%s", i > 0 ? "," : "", c->upstream.host.items[i].name);
+    log_event(LOG_LEVEL_INFO, "started", LOG_STR("version", SUBMITD_VERSION),
+        LOG_INT("pid", getpid()), LOG_STR("config", d->config_file),
+        LOG_SLICE("upstream", buf_slice(&hosts)),
+        LOG_INT("port", config_host_port(&c->upstream, c->upstream.host.items)));
+    buf_fini(&hosts);
+}
+
 int app_run(const struct app_options *options)
 {
     struct setup *setup = app_load(options->config);
@@ -252,10 +266,7 @@ int app_run(const struct app_options *options)
             fprintf(stderr, "submitd: %s\n", why.text);
         return APP_NOT_FINE;
     }
-    log_event(LOG_LEVEL_INFO, "started", LOG_STR("version", SUBMITD_VERSION),
-        LOG_INT("pid", getpid()), LOG_STR("config", options->config),
-        LOG_STR("upstream", setup->config->upstream.host),
-        LOG_INT("port", setup->config->upstream.port));
+    log_started(&d, setup->config);
     loop_run(d.loop);
     log_event(LOG_LEVEL_INFO, "stopped", LOG_INT("pid", getpid()));
     password_watch_free(d.passwords);

@@ -39,6 +39,7 @@ struct claim {
     struct errand *errand; /* while it is sent */
     bool *was_done;        /* per recipient, before this attempt */
     bool is_expired;
+    const char *host;  /* where the attempt was; NULL: nowhere */
     bool is_unwritten; /* what follows from the attempt could not be stored yet */
     uint64_t began_ms;
 };

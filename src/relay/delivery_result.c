@@ -74,9 +74,9 @@ static void log_attempt(const struct claim *c, enum log_level level, const char 
         LOG_SLICE("to", buf_slice(&to)), LOG_INT("rcpts", result->accepted),
         LOG_INT("refused", result->refused), LOG_INT("deferred", result->deferred),
         LOG_INT("size", m->size), LOG_STR("account", m->account[0] ? m->account : "default"),
-        LOG_STR("mech", result->mech), LOG_STR("tls", result->mech ? result->tls : NULL),
-        LOG_STR("spooled", "yes"), LOG_INT("attempts", m->attempts),
-        LOG_STR("reply", result->reply),
+        LOG_STR("host", result->host), LOG_STR("mech", result->mech),
+        LOG_STR("tls", result->mech ? result->tls : NULL), LOG_STR("spooled", "yes"),
+        LOG_INT("attempts", m->attempts), LOG_STR("reply", result->reply),
         LOG_INT("age", loop_wall_s(c->delivery->loop) - m->arrived),
         LOG_INT("ms", loop_now_ms(c->delivery->loop) - c->began_ms));
     buf_fini(&to);
@@ -148,6 +148,7 @@ static bool write_bounce(const struct claim *c, const char *id, const char *to,
     struct slice original, struct buf *out, bool *ret_is_smtputf8)
 {
     const struct store_message *m = c->message;
+    const struct config_host *first = c->delivery->setup->config->upstream.host.items;
     struct smtp_bounce_rcpt *rcpts = calloc(m->rcpt_count + 1, sizeof *rcpts);
     if (!rcpts)
         return false;
@@ -161,7 +162,7 @@ static bool write_bounce(const struct claim *c, const char *id, const char *to,
     }
     struct smtp_bounce bounce = {
         .hostname = slice_str(c->delivery->setup->hostname),
-        .remote_mta = slice_str(c->delivery->setup->config->upstream.host),
+        .remote_mta = slice_str(c->host ? c->host : first->name),
         .id = slice_str(id),
         .from = slice_str(report_from(c)),
         .original_id = slice_str(m->id),
@@ -313,6 +314,7 @@ void delivery_settle(struct claim *c, const struct errand_result *result)
     };
     struct store_message *m = c->message;
     m->attempts++;
+    c->host = result->host;
     replace(&m->last_reply, result->reply);
     if (c->lane && c->lane->is_retired) /* routed again during the attempt; this stays so */
         replace(&m->account, delivery_account(c->delivery, &m->client, m->sender, m->account));

@@ -325,6 +325,7 @@ static void use_session(struct errand *e, struct outbound *session)
     e->was_rested = outbound_uses(session) > 1 || outbound_idle_since(session) != 0;
     e->result.has_session = true;
     e->result.mech = outbound_mech(session);
+    e->result.host = outbound_host(session);
     snprintf(e->result.tls, sizeof e->result.tls, "%s", outbound_tls_version(session));
     const struct smtp_caps *caps = smtp_client_caps(outbound_client(session));
     if (e->message->is_smtputf8 && !smtp_caps_have(caps, SMTP_CAP_SMTPUTF8))

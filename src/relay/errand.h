@@ -27,6 +27,7 @@ struct errand_result {
     bool has_session;                     /* one was had, whatever became of it */
     const char *mech;                     /* of the session; static, NULL without one */
     char tls[16];                         /* "TLS1.3" */
+    const char *host;                     /* it was with; the setup's, NULL without one */
     unsigned accepted, deferred, refused; /* recipients of this attempt */
     bool has_surplus; /* 452 4.5.3: the deferred ones may go in another transaction at once */
 };

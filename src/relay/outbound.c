@@ -1,3 +1,4 @@
+#include "relay/failover.h"
 #include "relay/outbound_internal.h"
 
 #include <stdio.h>
@@ -59,8 +60,8 @@ void out_fail(struct outbound *o, const struct err *why, const struct smtp_reply
     if (o->conn)
         conn_set_deadline(o->conn, 0);
     struct err full = *why;
-    if (!strstr(full.text, o->config->host))
-        err_prefix(&full, "%s", o->config->host);
+    if (!strstr(full.text, o->host->name))
+        err_prefix(&full, "%s", o->host->name);
     if (o->events->on_lost)
         o->events->on_lost(o->user, o, &full, reply);
 }
@@ -199,7 +200,7 @@ static void on_conn_deadline(void *user)
     if (o->state != READY && loop_now_ms(o->loop) >= o->setup_deadline) {
         struct err why;
         err_set(&why, ERR_TIMEOUT, "%s did not get through TLS and login within %llu s",
-            o->config->host, (unsigned long long)(o->config->connect_timeout_ms / 1000));
+            o->host->name, (unsigned long long)(o->config->connect_timeout_ms / 1000));
         out_enter(o);
         out_fail(o, &why, NULL);
         out_leave(o);
@@ -273,14 +274,14 @@ static void on_resolved(void *user, const char *addresses)
     struct outbound *o = user;
     out_enter(o);
     char detail[OUTBOUND_DETAIL_MAX];
-    snprintf(detail, sizeof detail, "%s is %s", o->config->host, addresses);
+    snprintf(detail, sizeof detail, "%s is %s", o->host->name, addresses);
     out_tell_step(o, OUTBOUND_RESOLVED, detail);
     out_leave(o);
 }
 
 /* --- life --- */
 
-struct outbound *outbound_new(struct loop *loop, struct setup *setup, size_t account,
+struct outbound *outbound_new(struct loop *loop, struct setup *setup, size_t host, size_t account,
     const struct outbound_events *events, void *user)
 {
     struct outbound *o = calloc(1, sizeof *o);
@@ -290,6 +291,8 @@ struct outbound *outbound_new(struct loop *loop, struct setup *setup, size_t acc
     o->loop = loop;
     o->setup = setup;
     o->config = &setup->config->upstream;
+    o->host = &o->config->host.items[host];
+    o->host_index = host;
     o->account = setup->nameless ? setup->nameless : &setup->config->accounts[account];
     o->login_account = setup->logins[account];
     o->events = events;
@@ -298,8 +301,8 @@ struct outbound *outbound_new(struct loop *loop, struct setup *setup, size_t acc
     o->began_ms = loop_now_ms(loop);
     o->setup_deadline = o->began_ms + o->config->connect_timeout_ms;
     snprintf(o->tls_version, sizeof o->tls_version, "none");
-    o->dialer = dialer_start(loop, o->config->host, o->config->port, o->config->connect_timeout_ms,
-        on_dialed, on_resolved, o);
+    o->dialer = dialer_start(loop, o->host->name, config_host_port(o->config, o->host),
+        o->config->connect_timeout_ms, on_dialed, on_resolved, o);
     if (!o->dialer) {
         free(o);
         return NULL;
@@ -318,6 +321,8 @@ static void dispose(struct outbound *o)
 {
     o->events = &no_events;
     o->is_freed = true;
+    if (o->was_ready)
+        failover_session_over(o->setup->failover, o->host_index);
     if (o->dialer)
         dialer_cancel(o->dialer);
     o->dialer = NULL;
@@ -381,6 +386,16 @@ const char *outbound_peer(const struct outbound *o)
 const char *outbound_account_name(const struct outbound *o)
 {
     return o->account->name[0] ? o->account->name : "default";
+}
+
+const char *outbound_host(const struct outbound *o)
+{
+    return o->host->name;
+}
+
+size_t outbound_host_index(const struct outbound *o)
+{
+    return o->host_index;
 }
 
 uint64_t outbound_began_ms(const struct outbound *o)

@@ -44,8 +44,9 @@ struct outbound_events {
     void (*on_step)(void *user, struct outbound *o, enum outbound_step step, const char *detail);
 };
 
-/* Begins to connect. Never calls back from inside. NULL when out of memory. */
-struct outbound *outbound_new(struct loop *loop, struct setup *setup, size_t account,
+/* Begins to connect to that host of the upstream. Never calls back from inside. NULL when out of
+ * memory. */
+struct outbound *outbound_new(struct loop *loop, struct setup *setup, size_t host, size_t account,
     const struct outbound_events *events, void *user);
 void outbound_set_owner(struct outbound *o, const struct outbound_events *events, void *user);
 /* Says QUIT when that is possible, closes, frees. No event comes afterwards. */
@@ -70,6 +71,8 @@ const char *outbound_tls_version(const struct outbound *o); /* "TLS1.3", "none" 
 const char *outbound_peer(
     const struct outbound *o); /* "192.0.2.1:587", "" before it is connected */
 const char *outbound_account_name(const struct outbound *o);
+const char *outbound_host(const struct outbound *o); /* its name; the setup's */
+size_t outbound_host_index(const struct outbound *o);
 uint64_t outbound_began_ms(const struct outbound *o);
 /* NULL without TLS or connection. */
 struct tls *outbound_tls(struct outbound *o);

@@ -29,6 +29,8 @@ struct outbound {
     struct loop *loop;
     struct setup *setup; /* borrowed: the pool's or doctor's setup outlives its sessions */
     const struct config_upstream *config;
+    const struct config_host *host;
+    size_t host_index;
     const struct config_account *account;
     struct sasl_account *login_account; /* borrowed from the setup */
     const struct outbound_events *events;
@@ -39,6 +41,7 @@ struct outbound {
     bool is_held_back; /* the owner was told to wait for on_drain */
     bool is_freed;
     bool login_was_refused;
+    bool was_ready;
     bool used_binding, dropped_binding; /* channel bindings of the login */
     unsigned number;                    /* of this session, for the log */
     unsigned uses;

@@ -1,4 +1,5 @@
 /* AUTH on an upstream session: choose a mechanism, run its steps on a worker, read the verdict. */
+#include "relay/failover.h"
 #include "relay/outbound_internal.h"
 
 #include <stdio.h>
@@ -6,9 +7,11 @@
 void out_be_ready(struct outbound *o)
 {
     out_set_state(o, READY);
+    o->was_ready = true;
+    failover_session_ready(o->setup->failover, o->host_index);
     const char *binding = o->used_binding ? "yes" : "no";
     log_event(LOG_LEVEL_INFO, "upstream_ready", LOG_INT("session", o->number),
-        LOG_STR("host", o->config->host), LOG_STR("peer", o->peer),
+        LOG_STR("host", o->host->name), LOG_STR("peer", o->peer),
         LOG_STR("account", outbound_account_name(o)), LOG_STR("mech", outbound_mech(o)),
         LOG_STR("tls", o->tls_version), LOG_STR("binding", binding),
         LOG_INT("ms", loop_now_ms(o->loop) - o->began_ms));
@@ -48,7 +51,7 @@ static bool make_login(struct outbound *o, struct err *e)
     if (tls)
         tls_channel_binding(tls, &binding);
     struct sasl_channel channel = {
-        .host = o->config->host,
+        .host = o->host->name,
         .is_confidential = tls || o->config->tls == CONFIG_TLS_OFF,
         .binding = buf_slice(&binding),
     };
@@ -91,7 +94,7 @@ static void on_login_refused(struct outbound *o, const struct smtp_reply *reply)
         struct buf words;
         buf_init(&words, SMTP_REPLY_MAX + 64);
         smtp_reply_add_oneline(reply, &words);
-        err_set(&why, ERR_AUTH, "%s refused the login as '%s' with %s: %s", o->config->host,
+        err_set(&why, ERR_AUTH, "%s refused the login as '%s' with %s: %s", o->host->name,
             o->account->username, o->mech->name, buf_cstr(&words));
         buf_fini(&words);
     }
@@ -112,7 +115,7 @@ void out_on_login_reply(struct outbound *o, const struct smtp_reply *reply)
         return;
     }
     if (o->dropped_binding)
-        log_event(LOG_LEVEL_WARNING, "channel_binding_left_out", LOG_STR("host", o->config->host),
+        log_event(LOG_LEVEL_WARNING, "channel_binding_left_out", LOG_STR("host", o->host->name),
             LOG_STR("reason", "the server's NTLM challenge has no target information to carry it"));
     struct buf words;
     buf_init(&words, SMTP_REPLY_MAX + 64);

@@ -51,7 +51,7 @@ bool out_start_tls(struct outbound *o, struct err *e)
 {
     const char *name = o->config->tls_verify_name;
     struct tls *tls;
-    if (!tls_client_new(o->setup->trust, name[0] ? name : o->config->host, &tls, e))
+    if (!tls_client_new(o->setup->trust, name[0] ? name : o->host->name, &tls, e))
         return false;
     conn_start_tls(o->conn, tls);
     return true;

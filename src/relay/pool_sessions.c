@@ -1,4 +1,5 @@
 /* Sessions that nobody holds: being made, settling, at rest. */
+#include "relay/failover.h"
 #include "relay/pool_internal.h"
 #include "relay/reason.h"
 
@@ -23,11 +24,13 @@ bool pool_is_worn_out(const struct pool *p, const struct outbound *o)
 
 /* --- being made --- */
 
-static void log_failure(const struct pool *p, const struct err *why)
+/* With another host to go on with nobody need act. */
+static void log_failure(
+    const struct pool *p, const struct outbound *o, bool goes_on, const struct err *why)
 {
-    log_event(LOG_LEVEL_ERROR, "upstream_failed", LOG_STR("host", p->config->host),
-        LOG_STR("account", pool_account_name(p)), LOG_STR("kind", err_kind_name(why->kind)),
-        LOG_STR("reason", why->text));
+    log_event(goes_on ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, "upstream_failed",
+        LOG_STR("host", outbound_host(o)), LOG_STR("account", pool_account_name(p)),
+        LOG_STR("kind", err_kind_name(why->kind)), LOG_STR("reason", why->text));
 }
 
 static void tell_opened(const struct pool *p)
@@ -58,13 +61,17 @@ static void on_connecting_lost(
 {
     struct pool *p = user;
     struct err copy = *why;
-    log_failure(p, &copy);
-    p->failed_at = pool_now(p);
+    bool goes_on = failover_lost(p->setup->failover, o, why, reply);
+    log_failure(p, o, goes_on, &copy);
+    p->failed_at = goes_on ? 0 : pool_now(p);
     p->connecting_count--;
-    heed_refusal(p, o, &copy, reply);
+    /* What a broken host says of its limits is not the next one's. */
+    heed_refusal(p, o, &copy, goes_on ? NULL : reply);
     pool_discard(p, o, false);
     /* While a session works, its end will serve those who wait; without one nothing would. */
-    if (p->total == 0)
+    if (p->total == 0 && goes_on)
+        pool_warm(p);
+    else if (p->total == 0)
         pool_fail_waiting(p, &copy);
     pool_grow(p);
     pool_set_timer(p);
@@ -142,7 +149,8 @@ bool pool_must_hold_back(const struct pool *p)
 
 static bool connect_one(struct pool *p)
 {
-    struct outbound *o = outbound_new(p->loop, p->setup, p->account, &connecting_events, p);
+    size_t host = failover_choose(p->setup->failover);
+    struct outbound *o = outbound_new(p->loop, p->setup, host, p->account, &connecting_events, p);
     if (!o)
         return false;
     list_add_tail(&p->connecting, outbound_link(o));

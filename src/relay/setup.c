@@ -1,6 +1,7 @@
 #include "relay/setup.h"
 #include "base/str.h"
 #include "platform/platform.h"
+#include "relay/failover.h"
 #include "relay/pool.h"
 
 #include <stdio.h>
@@ -182,6 +183,7 @@ static void destroy(struct setup *s)
     for (size_t i = 0; s->pools && i < s->account_count; i++)
         pool_free(s->pools[i]);
     free(s->pools);
+    failover_free(s->failover);
     unref_quota(s);
     free_breakers(s);
     for (size_t i = 0; s->logins && i < s->account_count; i++)
@@ -233,7 +235,8 @@ bool setup_attach(struct setup *s, struct loop *loop)
     s->reaper = timer_new(loop, reap, s);
     s->room = timer_new(loop, on_room, s);
     s->pools = calloc(s->account_count, sizeof(struct pool *));
-    if (!s->pools || !s->reaper || !s->room || !make_breakers(s) || !make_quota(s))
+    s->failover = failover_new(loop, s);
+    if (!s->pools || !s->reaper || !s->room || !s->failover || !make_breakers(s) || !make_quota(s))
         return false;
     for (size_t i = 0; i < s->account_count; i++) {
         s->pools[i] = pool_new(loop, s, i);
@@ -248,9 +251,21 @@ static bool is_same_login(const struct config_account *a, const struct config_ac
     return strcmp(a->username, b->username) == 0 && secret_eq(a->password, b->password);
 }
 
+/* Then the same directory may verify the logins, and count those it refuses. */
+static bool has_common_host(const struct config_hosts *a, const struct config_hosts *b)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        for (size_t j = 0; j < b->count; j++) {
+            if (strcmp(a->items[i].name, b->items[j].name) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 void setup_inherit(struct setup *s, const struct setup *old)
 {
-    if (strcmp(s->config->upstream.host, old->config->upstream.host) != 0)
+    if (!has_common_host(&s->config->upstream.host, &old->config->upstream.host))
         return;
     inherit_quota(s, old);
     for (size_t i = 0; i < s->config->account_count; i++) {

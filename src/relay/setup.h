@@ -2,7 +2,7 @@
  * One configuration load turned into what the relay works with: the configuration, whom to trust,
  * who logs in, and one pool of upstream sessions per account. Counted: a client connection keeps
  * the one it began under, so that a reload leaves sessions in flight as they are. It is never
- * changed after setup_attach; only its pools live.
+ * changed after setup_attach; only its pools and its choice of hosts live.
  */
 #ifndef SUBMITD_RELAY_SETUP_H
 #define SUBMITD_RELAY_SETUP_H
@@ -14,6 +14,7 @@
 #include "relay/quota.h"
 #include "tls/tls.h"
 
+struct failover;
 struct pool;
 
 enum { SETUP_HOSTNAME_MAX = 256 };
@@ -23,9 +24,10 @@ struct setup {
     struct config *config;
     struct tls_trust *trust;      /* NULL with tls = off */
     struct sasl_account **logins; /* per account, NULL with auth = none */
-    struct pool **pools;          /* per account; made by setup_attach */
+    struct pool **pools;          /* per account; made by setup_attach, as are the next three */
     struct breaker **breakers;    /* per account; accounts with one login name share theirs */
     struct quota *quota;          /* of sessions, all accounts together */
+    struct failover *failover;    /* the choice among the upstream's hosts */
     const struct pool *next;      /* whom a session was given up for; NULL: nobody */
     size_t account_count;         /* at least 1: with auth = none and no [account] a nameless one */
     struct config_account *nameless; /* that one, NULL otherwise */
@@ -46,7 +48,8 @@ struct setup {
 struct setup *setup_load(const char *file, struct buf *problems);
 /* Makes the pools. False when out of memory; the setup can only be unref'd then. */
 bool setup_attach(struct setup *s, struct loop *loop);
-/* After setup_attach: pools of credentials that `old` has, too, take over what its pools know. */
+/* After setup_attach: pools of credentials that `old` has, too, take over what its pools
+ * know. Which hosts are broken is found out anew: a person may have mended them. */
 void setup_inherit(struct setup *s, const struct setup *old);
 struct setup *setup_ref(struct setup *s);
 /* The last one closes the pools' idle sessions and frees everything, in the loop's next turn. */

@@ -87,6 +87,7 @@ void tx_log_message(const struct transaction *t, enum log_level level, const cha
         LOG_SLICE("to", buf_slice(&to)), LOG_INT("rcpts", t->rcpts_accepted),
         LOG_INT("size", t->text_size),
         LOG_STR("account", account && !account[0] ? "default" : account),
+        LOG_STR("host", t->session ? outbound_host(t->session) : NULL),
         LOG_STR("mech", t->session ? outbound_mech(t->session) : NULL),
         LOG_STR("tls", t->session ? outbound_tls_version(t->session) : NULL),
         LOG_SLICE("repaired", buf_slice(&repairs)), LOG_STR("reply", reply),

@@ -9,6 +9,12 @@
 
 enum { TEXT_MAX = 1 << 20 };
 
+#define HOSTS "a host name or an IP address, or several with commas between them"
+#define BAD_HOST(value)                                                                            \
+    {                                                                                              \
+        "[upstream]\nhost = " value "\n" ACCOUNT,                                                  \
+            "t.ini:2: [upstream] host = " value ": must be " HOSTS "\n"                            \
+    }
 #define UP      "[upstream]\nhost = mail.test\n"
 #define ACCOUNT "[account]\nusername = u\npassword = hunter2\n"
 #define GOOD    UP ACCOUNT /* 5 lines */
@@ -99,12 +105,41 @@ Test(config, values_out_of_bounds_name_what_is_allowed)
             "t.ini:3: [upstream] auth = md5: must be auto, ntlm, cram-md5, login, plain or "
             "none\n" },
         { "[upstream]\nhost = mail.test\nauth = NTLM\n" ACCOUNT, "" },
-        { "[upstream]\nhost = mail test\n" ACCOUNT,
-            "t.ini:2: [upstream] host = mail test: must be a host name or an IP address\n" },
-        { "[upstream]\nhost = mail..test\n" ACCOUNT,
-            "t.ini:2: [upstream] host = mail..test: must be a host name or an IP address\n" },
+        { "[upstream]\nhost = mail test\n" ACCOUNT, "t.ini:2: [upstream] host = mail test: "
+                                                    "must be " HOSTS "\n" },
+        { "[upstream]\nhost = mail..test\n" ACCOUNT, "t.ini:2: [upstream] host = mail..test: "
+                                                     "must be " HOSTS "\n" },
         { "[upstream]\nhost = mail.test # ours\n" ACCOUNT,
-            "t.ini:2: [upstream] host = mail.test # ours: must be a host name or an IP address\n" },
+            "t.ini:2: [upstream] host = mail.test # ours: "
+            "must be " HOSTS "\n" },
+        { "[upstream]\nhost = a.test,b.test:25 , [::1]:2525,::1,192.0.2.1:65535\n" ACCOUNT, "" },
+        { "[upstream]\nhost = a.test, b.test\ntls = off\n" ACCOUNT,
+            "t.ini:3: [upstream] tls = off: is allowed only when host is localhost or a loopback "
+            "address\n" },
+        { "[upstream]\nhost = localhost, 127.0.0.1:26\ntls = off\n" ACCOUNT, "" },
+        { "[upstream]\nhost = localhost, b.test\ntls = off\n" ACCOUNT,
+            "t.ini:3: [upstream] tls = off: is allowed only when host is localhost or a loopback "
+            "address\n" },
+        { "[upstream]\nhost = a.test, A.TEST\n" ACCOUNT,
+            "t.ini:2: [upstream] host = a.test, A.TEST: has the same host twice\n" },
+        { "[upstream]\nhost = a.test, a.test:25\n" ACCOUNT, "" },
+        { "[upstream]\nhost = 1,2,3,4,5,6,7,8\n" ACCOUNT, "" },
+        { "[upstream]\nhost = 1,2,3,4,5,6,7,8,9\n" ACCOUNT,
+            "t.ini:2: [upstream] host = 1,2,3,4,5,6,7,8,9: has more than 8 hosts\n" },
+        BAD_HOST("a.test,"),
+        BAD_HOST(","),
+        BAD_HOST("a.test,,b.test"),
+        BAD_HOST("a.test:"),
+        BAD_HOST("a.test:0"),
+        BAD_HOST("a.test:65536"),
+        BAD_HOST("a.test:000587"),
+        BAD_HOST("a.test:25:26"),
+        BAD_HOST(":25"),
+        BAD_HOST("[::1"),
+        BAD_HOST("[::1]25"),
+        BAD_HOST("[::1]:"),
+        BAD_HOST("[a.test]:25"),
+        BAD_HOST("[192.0.2.1]:25"),
         { "[upstream]\nhost =\n" ACCOUNT, "t.ini:2: [upstream] host = : needs a value\n" },
         { GOOD "[log]\ntarget = stdout\n",
             "t.ini:7: [log] target = stdout: must be stderr, syslog or a file's full path\n" },
@@ -657,7 +692,9 @@ Test(config, defaults_are_as_documented)
     cr_expect_eq(l->idle_timeout_ms, 300000);
     cr_expect_eq(l->session_timeout_ms, 86400000);
     const struct config_upstream *u = &c->upstream;
-    cr_expect_str_eq(u->host, "mail.test");
+    cr_assert_eq(u->host.count, 1);
+    cr_expect_str_eq(u->host.items[0].name, "mail.test");
+    cr_expect_eq(config_host_port(u, &u->host.items[0]), 587);
     cr_expect_eq(u->port, 587);
     cr_expect_eq(u->tls, CONFIG_TLS_STARTTLS);
     cr_expect_str_eq(u->auth, "auto");
@@ -690,7 +727,8 @@ static const char full[] =
     "[listener office]\naddress = 2001:db8::5 ; six\nport = 2525\n"
     "allow = 2001:db8::/32,\n    10.0.0.0/8,\n\t::1\n"
     "max_message_size = 10K\nidle_timeout = 90s\nsession_timeout = 3d\n"
-    "[upstream]\nhost = 10.0.0.1\nport = 465\ntls = implicit\nchunking = no\n"
+    "[upstream]\nhost = 10.0.0.1,mail2.test:2465, [2001:db8::1]:465\nport = 465\ntls = "
+    "implicit\nchunking = no\n"
     "tls_verify_name = mail.corp.example\ntls_priority = NORMAL:-VERS-TLS1.2\n"
     "auth = Cram-MD5\nrate = 100/H\nwait_timeout = 250ms\nhostname = me.corp.example\n"
     "[account]\nusername = CORP\\svc mail\npassword_file = pw\n"
@@ -711,6 +749,12 @@ Test(config, values_arrive)
     cr_expect_eq(c->listeners[1].max_message_size, 10240);
     cr_expect_eq(c->listeners[1].idle_timeout_ms, 90000);
     cr_expect_eq(c->listeners[1].session_timeout_ms, 3 * 86400000ULL);
+    const struct config_upstream *up = &c->upstream;
+    cr_assert_eq(up->host.count, 3);
+    cr_expect_str_eq(up->host.items[1].name, "mail2.test");
+    cr_expect_str_eq(up->host.items[2].name, "2001:db8::1");
+    cr_expect_eq(config_host_port(up, &up->host.items[0]), 465);
+    cr_expect_eq(config_host_port(up, &up->host.items[1]), 2465);
     cr_expect_eq(c->upstream.tls, CONFIG_TLS_IMPLICIT);
     cr_expect_eq(c->upstream.chunking, CONFIG_CHUNKING_NO);
     cr_expect_str_eq(c->upstream.auth, "cram-md5");
@@ -741,6 +785,8 @@ Test(config, what_is_printed_loads_again_and_prints_the_same)
     cr_assert(config_print(again, &second));
     cr_expect_str_eq(buf_cstr(&second), buf_cstr(&first));
     cr_expect(strstr(buf_cstr(&first), "\nmax_message_size = 10K\nmax_recipients = 1000\n"));
+    cr_expect(strstr(
+        buf_cstr(&first), "\nhost = 10.0.0.1, mail2.test:2465, [2001:db8::1]:465\nport = 465\n"));
     cr_expect(strstr(buf_cstr(&first), "\nidle_timeout = 90s\nsession_timeout = 3d\n"));
     cr_expect(strstr(buf_cstr(&first), "[account b c]\nmatch_sender = *@b.test,\n    <>\n"));
     cr_expect_null(strstr(buf_cstr(&first), "\npassword ="));
