@@ -1,11 +1,9 @@
 /* submitd run: builds the object graph, relays until a signal, takes it down again. */
 #include "app/app.h"
+#include "app/daemon_spool.h"
 #include "app/password_watch.h"
-#include "base/str.h"
-#include "net/doorbell.h"
 #include "ops/log.h"
 #include "platform/platform.h"
-#include "relay/delivery.h"
 #include "relay/gateway.h"
 
 #include <signal.h>
@@ -18,11 +16,7 @@ enum { PROBLEMS_MAX = 256 * 1024 };
 struct daemon {
     const char *config_file;
     struct loop *loop;
-    struct doorbell *
-        doorbell; /* the spool's threads ring it; this and the two below are NULL without a spool */
-    struct store *store;
-    char *spool_file;
-    struct delivery *delivery;
+    struct daemon_spool *spool; /* NULL: the configuration wants none */
     struct gateway *gateway;
     struct password_watch *passwords;
     bool is_reloading;      /* a worker has the three below */
@@ -78,7 +72,7 @@ static void start_reload(struct daemon *d);
 static bool spool_fits(const struct daemon *d, struct err *e)
 {
     const struct config_delivery *c = &d->loaded->config->delivery;
-    if (!needs_spool(c) || (d->store && strcmp(c->spool, d->spool_file) == 0))
+    if (!needs_spool(c) || daemon_spool_fits(d->spool, c))
         return true;
     return err_set(e, ERR_CONFIG,
         "the spool was switched on or moved to '%s', which takes a restart", c->spool);
@@ -140,8 +134,9 @@ static void on_delivered(void *user)
 static void on_drained(void *user)
 {
     struct daemon *d = user;
-    if (d->delivery)
-        delivery_drain(d->delivery, loop_now_ms(d->loop) + GATEWAY_DRAIN_MS, on_delivered, d);
+    struct delivery *delivery = daemon_spool_delivery(d->spool);
+    if (delivery)
+        delivery_drain(delivery, loop_now_ms(d->loop) + GATEWAY_DRAIN_MS, on_delivered, d);
     else
         loop_stop(d->loop);
 }
@@ -195,36 +190,17 @@ static bool watch_passwords(struct daemon *d, const struct config *c, struct err
     return true;
 }
 
-static void on_ring(void *user)
+static void on_spool_opened(void *user, struct delivery *delivery)
 {
     struct daemon *d = user;
-    if (d->store)
-        store_poll(d->store);
-}
-
-static void ring(void *user)
-{
-    doorbell_ring(user);
+    if (!d->is_stopping)
+        gateway_use_delivery(d->gateway, delivery);
 }
 
 static bool build_spool(struct daemon *d, const struct config_delivery *config, struct err *e)
 {
-    if (!needs_spool(config))
-        return true;
-    d->doorbell = doorbell_new(d->loop, on_ring, d);
-    if (!d->doorbell)
-        return err_set(e, ERR_MEMORY, "out of memory");
-    struct store_params params = {
-        .path = config->spool,
-        .min_free = config->min_free,
-        .wake = ring,
-        .wake_user = d->doorbell,
-    };
-    if (!store_open(&params, &d->store, e))
-        return false;
-    d->delivery = delivery_new(d->loop, d->store);
-    d->spool_file = str_dup(config->spool);
-    return (d->delivery && d->spool_file) || err_set(e, ERR_MEMORY, "out of memory");
+    return !needs_spool(config) ||
+           daemon_spool_new(d->loop, config, on_spool_opened, d, &d->spool, e);
 }
 
 static bool build(struct daemon *d, struct setup *setup, struct err *e)
@@ -235,7 +211,7 @@ static bool build(struct daemon *d, struct setup *setup, struct err *e)
            loop_on_signal(d->loop, SIGHUP, on_hangup, d, e) &&
            loop_on_signal(d->loop, SIGUSR1, on_reopen, d, e) &&
            build_spool(d, &setup->config->delivery, e) && watch_passwords(d, setup->config, e) &&
-           gateway_new(d->loop, setup, d->delivery, &d->gateway, e);
+           gateway_new(d->loop, setup, daemon_spool_delivery(d->spool), &d->gateway, e);
 }
 
 static void log_started(const struct daemon *d, const struct config *c)
@@ -271,11 +247,7 @@ int app_run(const struct app_options *options)
     log_event(LOG_LEVEL_INFO, "stopped", LOG_INT("pid", getpid()));
     password_watch_free(d.passwords);
     gateway_free(d.gateway);
-    delivery_cut(d.delivery);
-    store_close(d.store);
-    delivery_free(d.delivery);
-    doorbell_free(d.doorbell);
-    free(d.spool_file);
+    daemon_spool_free(d.spool);
     loop_free(d.loop);
     log_close();
     return APP_FINE;

@@ -239,6 +239,12 @@ static void put_in_force(struct gateway *g, struct setup *setup)
     delivery_use_setup(g->delivery, setup);
 }
 
+void gateway_use_delivery(struct gateway *g, struct delivery *delivery)
+{
+    g->delivery = delivery;
+    put_in_force(g, g->setup);
+}
+
 /* Clients may still use it, but nobody cares any more whether its logins work. */
 static void let_go_of_setup(struct gateway *g)
 {

@@ -18,9 +18,11 @@ enum {
 
 /* Takes the reference to `setup` when it succeeds. Binds every listener or none; `e` names the one
  * that failed. */
-/* `delivery` NULL: no spool; it follows each reload, and outlives the gateway. */
+/* `delivery` NULL: no spool, or not yet; it follows each reload, and outlives the gateway. */
 bool gateway_new(struct loop *loop, struct setup *setup, struct delivery *delivery,
     struct gateway **ret_gateway, struct err *e);
+/* The spool is there now: for clients that connect from now on. */
+void gateway_use_delivery(struct gateway *g, struct delivery *delivery);
 /* Listeners that stay in the configuration keep their sockets; sessions in flight keep their setup.
  * On failure everything is as it was. Takes the reference to `setup` when it succeeds. */
 bool gateway_reload(struct gateway *g, struct setup *setup, struct err *e);

@@ -12,11 +12,24 @@
 
 enum { PRIVATE_MODE = S_IRUSR | S_IWUSR };
 
+static bool is_full(int why)
+{
+    return why == ENOSPC || why == EDQUOT;
+}
+
+static bool fail_full(const char *path, struct err *e)
+{
+    return err_set(
+        e, ERR_LIMIT, "spool '%s': the disk is full; make room on its file system", path);
+}
+
 bool disk_make_private(const char *path, struct err *e)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, PRIVATE_MODE);
     if (fd < 0 && errno == EEXIST)
         return true;
+    if (fd < 0 && is_full(errno))
+        return fail_full(path, e);
     if (fd < 0)
         return err_set(e, ERR_CONFIG,
             "spool '%s' cannot be made: %s; its folder must exist and be writable by submitd", path,
@@ -67,6 +80,8 @@ bool disk_lock(const char *path, int *ret_lock, struct err *e)
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, PRIVATE_MODE);
     int why = errno;
     free(name);
+    if (fd < 0 && is_full(why))
+        return fail_full(path, e);
     if (fd < 0)
         return err_set(e, ERR_CONFIG,
             "spool '%s': cannot open %s.lock: %s; the folder must exist and be writable by submitd",

@@ -37,7 +37,7 @@ struct store_params {
 /*
  * Makes or migrates the schema, asserts the PRAGMAs that durability rests on, removes what
  * unfinished writers of an earlier life left, takes the lock. Blocks. A second daemon is refused:
- * "spool 'FILE' is in use by process 1234".
+ * "spool 'FILE' is in use by process 1234". ERR_LIMIT: the disk is full.
  */
 bool store_open(const struct store_params *params, struct store **ret_store, struct err *e);
 /* For `submitd queue`: reads and changes while a daemon may run; takes no daemon lock. */

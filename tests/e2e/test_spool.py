@@ -14,7 +14,7 @@ from harness.message import assert_arrived, complete, field_values, header_field
 from harness.net import Raw
 from harness.rogue import DROP
 from harness.wait import until
-from spoollib import (SmallDisk, exchange, keeper, kill, listed, numbered, numbers_at, queue_fine, queued_id,
+from spoollib import (SmallDisk, exchange, keeper, kill, listed, number_of, numbered, numbers_at, queue_fine, queued_id,
                       restart, retry, retry_until_empty, send_queued, spool_sql, states, stop, try_sending, wait_empty,
                       wait_tried)  # exchange and keeper are fixtures
 
@@ -736,6 +736,63 @@ def test_disk_full(keeper, exchange, small_disk, min_free, left):
     kill(daemon)
     restart(daemon)
     assert not listed(daemon) and numbers_at(exchange)[-1] == 1000
+
+
+def says_make_room(daemon):
+    """Once, however often it tries again."""
+    daemon.wait_event("spool_not_opened")
+    [event] = [e for e in daemon.events("spool_not_opened") if e.level == "error"]
+    return "spool.db" in event["reason"] and "make room" in event["remedy"]
+
+
+def test_start_on_a_full_disk(keeper, exchange, small_disk):
+    """Relaying needs no room; what would be spooled is put off with 451 until there is some."""
+    disk = small_disk("8M")
+    disk.fill()
+    daemon = keeper(exchange, mode="relay", spool=disk.path / "spool.db", min_free="1M")
+    assert says_make_room(daemon)
+    assert str(try_sending(daemon, complete(), [TO])[0]).startswith("451 4.4.1 not delivered now: ")
+    exchange.up()
+    assert str(try_sending(daemon, complete(), [TO])[-1]).startswith("250 2.6.0")
+    daemon.reload()
+    daemon.wait_event("reloaded")
+    exchange.down()
+    disk.make_room()
+    daemon.wait_event("spool_opened", timeout=20)
+    assert says_make_room(daemon)
+    send_queued(daemon, numbered(7), [TO])
+    exchange.up()
+    retry_until_empty(daemon)
+    assert 7 in [number_of(m.data) for m in exchange.messages() if b"kept-" in m.data]
+
+
+def test_start_on_a_disk_that_the_spool_filled(keeper, exchange, small_disk):
+    """What is stored stays stored, and goes when there is room."""
+    disk = small_disk("8M")
+    daemon = keeper(exchange, mode="queue", spool=disk.path / "spool.db", min_free="0")
+    assert all(accepts(daemon, n) for n in range(3))
+    kill(daemon)
+    disk.fill()
+    exchange.up()
+    for file in disk.path.glob("spool.db-shm"):  # what a computer that was switched off has not
+        file.unlink()
+    disk.fill()
+    restart(daemon)
+    assert says_make_room(daemon)
+    time.sleep(1)
+    assert not exchange.messages()
+    disk.make_room()
+    wait_empty(daemon, 30)
+    assert sorted(numbers_at(exchange)) == [0, 1, 2]
+
+
+def test_stop_before_there_was_room(keeper, exchange, small_disk):
+    disk = small_disk("8M")
+    disk.fill()
+    daemon = keeper(exchange, mode="relay", spool=disk.path / "spool.db")
+    time.sleep(5.1)  # it tries to open the spool again
+    stop(daemon)
+    assert says_make_room(daemon)
 
 
 @pytest.mark.parametrize("mode, answer", [("queue", "452 4.3.1"), ("relay", "250 2.6.0")])
