@@ -311,6 +311,7 @@ void delivery_settle(struct claim *c, const struct errand_result *result)
         [ERRAND_THROTTLED] = { LOG_LEVEL_WARNING, "deferred" },
         [ERRAND_UNCERTAIN] = { LOG_LEVEL_WARNING, "uncertain" },
         [ERRAND_NO_TEXT] = { LOG_LEVEL_ERROR, "spool_unreadable" },
+        [ERRAND_CANCELLED] = { LOG_LEVEL_INFO, "cancelled" },
     };
     struct store_message *m = c->message;
     m->attempts++;

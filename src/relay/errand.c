@@ -154,7 +154,7 @@ static void on_chunk(void *user, struct slice text, const struct err *why)
     if (why) {
         bool is_clean = smtp_client_body_abort(client, now);
         outbound_flush(e->session);
-        end_with(e, ERRAND_NO_TEXT, why, !is_clean);
+        end_with(e, why->kind == ERR_NONE ? ERRAND_CANCELLED : ERRAND_NO_TEXT, why, !is_clean);
     } else if (text.n == 0) {
         e->phase = WANT_FINAL;
         smtp_client_body_end(client, now);

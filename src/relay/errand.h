@@ -19,6 +19,7 @@ enum errand_end {
     ERRAND_THROTTLED,   /* 421, 432 and their like: the account is too fast */
     ERRAND_UNCERTAIN,   /* lost between the final dot and the reply */
     ERRAND_NO_TEXT,     /* the store could not be read */
+    ERRAND_CANCELLED,   /* a person removed it, and what was sent of it was taken back */
 };
 
 struct errand_result {

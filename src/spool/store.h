@@ -143,7 +143,7 @@ typedef void store_times_fn(
 void store_due_times(struct store *s, store_times_fn *done, void *user);
 
 /* One chunk of a body, 0-based; `text` is empty behind the last one, and valid during the call. A
- * message that was removed meanwhile is an error, never an end. */
+ * message that was removed meanwhile is an error (of kind ERR_NONE), never an end. */
 typedef void store_chunk_fn(void *user, struct slice text, const struct err *why);
 void store_read_chunk(
     struct store *s, uint64_t number, uint64_t chunk, store_chunk_fn *done, void *user);

@@ -189,7 +189,7 @@ bool row_read_chunk(struct sql *c, uint64_t number, uint64_t chunk, struct buf *
     if (!query_end(&q, e))
         return false;
     if (!is_there)
-        return err_set(e, ERR_IO, "spool '%s': message %llu is no longer there", c->path,
+        return err_set(e, ERR_NONE, "spool '%s': message %llu is no longer there", c->path,
             (unsigned long long)number);
     return is_whole || err_set(e, ERR_IO, "spool '%s': a part of message %llu is missing", c->path,
                            (unsigned long long)number);

@@ -169,6 +169,21 @@ def test_a_command_while_it_is_being_sent(keeper, exchange, command):
     assert not daemon.events("spool_failed")
 
 
+def test_cancelled_while_it_is_being_sent(keeper, rogue):
+    """That is what somebody wanted, and no fault of the spool."""
+    goes_on = threading.Event()
+    server = rogue(replies={"DATA": lambda session: goes_on.wait(15) and None})
+    daemon = keeper(server, mode="queue")
+    message_id = send_queued(daemon, complete(b"x\r\n" * 100_000), [TO])
+    until(lambda: server.sessions and "DATA" in server.sessions[-1].lines, 10, "DATA")
+    queue_fine(daemon, "cancel", message_id)
+    goes_on.set()
+    assert daemon.wait_event("cancelled", id=message_id).level == "info"
+    time.sleep(0.5)
+    assert not server.messages and not listed(daemon)
+    assert not [e for e in daemon.events() if e.level in ("warning", "error")]
+
+
 def test_terminal_and_table_cannot_be_forged(keeper, exchange):
     """What comes from outside is shown printably; a pipe gets the message's bytes."""
     daemon = keeper(exchange, mode="queue")
