@@ -19,6 +19,7 @@ struct smtp_server *smtp_server_new(const struct smtp_server_params *params, uin
     s->is_alone = true; /* nothing may come before the banner */
     buf_init_secret(&s->line, SMTP_AUTH_LINE_MAX);
     buf_init(&s->text, SMTP_BODY_EVENT_MAX);
+    buf_init(&s->deferral, SERVER_REPLY_MAX);
     buf_init(&s->out, OUT_MAX);
     buf_init(&s->ending.farewell, SMTP_REPLY_MAX);
     const char *software = params->software;
@@ -37,6 +38,7 @@ void smtp_server_free(struct smtp_server *s)
     server_free_slots(s);
     buf_fini(&s->line);
     buf_fini(&s->text);
+    buf_fini(&s->deferral);
     buf_fini(&s->out);
     buf_fini(&s->ending.farewell);
     free(s->helo);
@@ -57,6 +59,7 @@ void server_queue_event(struct smtp_server *s, struct smtp_event ev)
 void server_forget_transaction(struct smtp_server *s)
 {
     s->recipients = 0;
+    buf_release_memory(&s->deferral);
     s->is_utf8 = false;
     server_set_state(s, WANT_MAIL);
 }

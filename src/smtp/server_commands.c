@@ -127,6 +127,16 @@ static enum progress refuse(struct smtp_server *s, const struct refusal *r)
     return GO_ON;
 }
 
+/* Our own `r` follows from the refusal that came before. When that was temporary, a program that
+ * looks at this reply only must not take the message for refused for good. */
+static enum progress refuse_like_before(struct smtp_server *s, const struct refusal *r)
+{
+    if (s->deferral.len == 0)
+        return refuse(s, r);
+    server_say_deferral(s);
+    return GO_ON;
+}
+
 /* Gives `then`, behind SMTP_EV_RESET when it cuts a transaction off. */
 static enum progress give_behind_reset(
     struct smtp_server *s, struct smtp_event *ev, struct smtp_event then)
@@ -146,6 +156,7 @@ static enum progress give_behind_reset(
 static enum progress on_hello(struct smtp_server *s, struct smtp_event *ev)
 {
     char *helo = slice_dup(s->command.arg);
+    buf_release_memory(&s->deferral);
     s->is_out_of_memory = !helo;
     free(s->helo);
     s->helo = helo;
@@ -185,6 +196,7 @@ static enum progress on_mail(struct smtp_server *s, struct smtp_event *ev)
     if (why_not)
         return refuse(s, why_not);
     s->recipients = 0;
+    buf_release_memory(&s->deferral);
     s->is_utf8 = s->command.mail.smtputf8;
     server_set_state(s, AWAIT_MAIL);
     *ev = (struct smtp_event){ .kind = SMTP_EV_MAIL,
@@ -203,7 +215,7 @@ static enum progress on_rcpt(struct smtp_server *s, struct smtp_event *ev)
     if (s->state == WANT_BDAT)
         return refuse(s, &too_late);
     if (s->state != AWAIT_MAIL && s->state != WANT_RCPT)
-        return refuse(s, &mail_first);
+        return refuse_like_before(s, &mail_first);
     if (s->command.rcpt.to.is_utf8 && !s->is_utf8)
         return refuse(s, &not_ascii);
     if (s->params.recipients_max > 0 && s->recipients >= s->params.recipients_max)
@@ -221,9 +233,9 @@ static enum progress on_data(struct smtp_server *s, struct smtp_event *ev)
     if (s->state == WANT_BDAT)
         return refuse(s, &mixed);
     if (s->state != WANT_RCPT)
-        return refuse(s, &mail_first);
+        return refuse_like_before(s, &mail_first);
     if (s->recipients == 0)
-        return refuse(s, &no_recipients);
+        return refuse_like_before(s, &no_recipients);
     *ev =
         (struct smtp_event){ .kind = SMTP_EV_DATA, .ticket = server_open_ticket(s, SMTP_EV_DATA) };
     return HAVE_EVENT;
@@ -255,6 +267,7 @@ static enum progress on_bdat(struct smtp_server *s, struct smtp_event *ev)
 static enum progress on_rset(struct smtp_server *s, struct smtp_event *ev)
 {
     server_say(s, 250, "2.0.0", "ok");
+    buf_release_memory(&s->deferral);
     if (!smtp_server_in_transaction(s))
         return GO_ON;
     server_forget_transaction(s);

@@ -52,8 +52,9 @@ struct refusal {
 };
 
 enum {
-    SERVER_IDLE_BUFFER = 256
-}; /* octets: a larger buffer is given back as soon as it is empty */
+    SERVER_IDLE_BUFFER = 256, /* octets: a larger buffer is given back as soon as it is empty */
+    SERVER_REPLY_MAX = 6 * SMTP_REPLY_MAX, /* wire form: up to five octets more for each line */
+};
 
 /* How the session is going to end, once nothing is open any more. */
 struct ending {
@@ -85,6 +86,7 @@ struct smtp_server {
 
     /* the transaction */
     unsigned recipients; /* accepted */
+    struct buf deferral; /* the first 4xx to its MAIL or RCPT, in wire form; empty: none */
     struct buf text;     /* of the last SMTP_EV_BODY */
     uint64_t text_size;
     bool is_too_big, is_body_complete;
@@ -124,6 +126,8 @@ void server_forget_transaction(struct smtp_server *s);
 uint32_t server_open_ticket(struct smtp_server *s, enum smtp_event_kind kind);
 /* Our own reply, in its turn. `status` may be NULL. */
 void server_say(struct smtp_server *s, unsigned code, const char *status, const char *text);
+/* The same with the reply that is kept in `deferral`. */
+void server_say_deferral(struct smtp_server *s);
 /* The same, and it counts against errors_max. */
 void server_refuse(struct smtp_server *s, const struct refusal *r);
 void server_say_farewell(struct smtp_server *s);

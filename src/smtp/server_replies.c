@@ -7,8 +7,7 @@
 #include <stdlib.h>
 
 enum {
-    SLOTS_KEPT = 4,                      /* slots that an idle session keeps */
-    SLOT_REPLY_MAX = 6 * SMTP_REPLY_MAX, /* wire form: up to five octets more for each line */
+    SLOTS_KEPT = 4, /* slots that an idle session keeps */
 };
 
 static struct slot *slot_at(const struct slot_queue *q, unsigned i)
@@ -39,7 +38,7 @@ static struct slot *push_slot(struct smtp_server *s, enum smtp_event_kind kind)
     s->last_ticket += s->last_ticket == UINT32_MAX ? 2 : 1; /* 0 means "no ticket" */
     struct slot *slot = slot_at(q, q->count++);
     *slot = (struct slot){ .ticket = s->last_ticket, .kind = kind };
-    buf_init(&slot->reply, SLOT_REPLY_MAX);
+    buf_init(&slot->reply, SERVER_REPLY_MAX);
     return slot;
 }
 
@@ -92,17 +91,39 @@ bool server_add_line(struct buf *out, unsigned code, const char *status, const c
     return buf_add(out, "\r\n", 2) && done;
 }
 
-void server_say(struct smtp_server *s, unsigned code, const char *status, const char *text)
+/* A reply of our own, behind those that are open: NULL, or the slot where it waits. */
+static struct slot *begin_own(struct smtp_server *s, struct buf **ret_to, size_t *ret_before)
 {
     struct slot *slot = s->open.count > 0 ? push_slot(s, SMTP_EV_RESET) : NULL;
-    struct buf *to = slot ? &slot->reply : &s->out;
-    size_t before = to->len;
-    if (!server_add_line(to, code, status, text))
+    *ret_to = slot ? &slot->reply : &s->out;
+    *ret_before = (*ret_to)->len;
+    return slot;
+}
+
+static void end_own(struct smtp_server *s, struct slot *slot, size_t before, bool is_whole)
+{
+    if (!is_whole)
         s->is_out_of_memory = true;
     if (slot)
         slot->is_answered = true;
     else
         server_trace_sent(s, before);
+}
+
+void server_say(struct smtp_server *s, unsigned code, const char *status, const char *text)
+{
+    struct buf *to;
+    size_t before;
+    struct slot *slot = begin_own(s, &to, &before);
+    end_own(s, slot, before, server_add_line(to, code, status, text));
+}
+
+void server_say_deferral(struct smtp_server *s)
+{
+    struct buf *to;
+    size_t before;
+    struct slot *slot = begin_own(s, &to, &before);
+    end_own(s, slot, before, buf_add_slice(to, buf_slice(&s->deferral)));
 }
 
 void server_refuse(struct smtp_server *s, const struct refusal *r)
@@ -142,10 +163,23 @@ static struct buf *begin_reply(struct smtp_server *s, struct slot *slot, size_t 
     return to;
 }
 
+/* What comes behind a MAIL or RCPT that was put off is put off for the same reason. */
+static void keep_deferral(
+    struct smtp_server *s, enum smtp_event_kind kind, unsigned code, struct slice wire)
+{
+    bool is_envelope = kind == SMTP_EV_MAIL || kind == SMTP_EV_RCPT;
+    if (!is_envelope || code / 100 != 4 || s->deferral.len > 0)
+        return;
+    if (!buf_add_slice(&s->deferral, wire))
+        s->is_out_of_memory = true;
+}
+
 static void end_reply(
     struct smtp_server *s, struct slot *slot, struct buf *to, size_t before, unsigned code)
 {
     enum smtp_event_kind kind = slot->kind;
+    if (!to->failed)
+        keep_deferral(s, kind, code, slice_skip(buf_slice(to), before));
     slot->is_answered = true;
     if (to->failed)
         s->is_out_of_memory = true;

@@ -159,6 +159,17 @@ def test_helo_fallback(submitd, sandbox, rogue):
     assert [line.split(" ")[0] for line in server.sessions[0].lines][:2] == ["EHLO", "HELO"]
 
 
+def test_pipelined_message_is_put_off_as_a_whole(submitd, rogue):
+    """A program that looks at the last reply only must not take our trouble for a refusal."""
+    daemon = submitd(rogue(replies={"BANNER": "421 4.3.2 Service not available"}))
+    with daemon.raw() as client:
+        client.hello()
+        for _ in range(30):  # and it is no fault of the client's, whose session is not ended for it
+            client.send("MAIL FROM:<a@corp.example>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n")
+            replies = client.replies(3)
+            assert [r.code for r in replies] == [451] * 3 and len(set(replies)) == 1, replies
+
+
 def test_two_refused_logins_stop_the_account(submitd, rogue):
     """Active Directory locks an account after some refused logins; it must not come to that."""
     server = rogue(replies={"AUTH": "535 5.7.3 Authentication unsuccessful"})
