@@ -1,6 +1,7 @@
 #include "auth/sasl_internal.h"
 
 #include "base/str.h"
+#include "platform/platform.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -31,7 +32,10 @@ struct sasl_account {
 /* What no mechanism could send, or what would only look like a login. */
 static bool account_is_sound(const char *username, const struct secret *password, struct err *e)
 {
-    if (!username || username[0] == '\0')
+    bool has_name = username && username[0] != '\0';
+    if (!has_name && secret_is_empty(password) && platform_has_identity())
+        return true;
+    if (!has_name)
         return err_set(
             e, ERR_CONFIG, "username is empty: set it to DOMAIN\\user, user@domain or user");
     if (secret_is_empty(password))
@@ -56,8 +60,8 @@ bool sasl_account_new(const char *username, const struct secret *password,
         return err_set(e, ERR_MEMORY, "out of memory for the account");
     atomic_init(&a->refs, 1);
     pthread_mutex_init(&a->lock, NULL);
-    a->username = str_dup(username);
-    a->password = secret_dup(password);
+    a->username = str_dup(username ? username : "");
+    a->password = password ? secret_dup(password) : secret_new("", 0);
     if (!a->username || !a->password) {
         sasl_account_unref(a);
         return err_set(e, ERR_MEMORY, "out of memory for the account");
@@ -246,6 +250,11 @@ bool sasl_new(const struct sasl_mech *mech, struct sasl_account *account,
     /* sasl_choose has said so already; this is the last gate in front of the password. */
     if (mech->sends_password && !channel->is_confidential)
         return is_usable(mech, false, e);
+    if (mech != &sasl_ntlm && account->username[0] == '\0')
+        return err_set(e, ERR_CONFIG,
+            "%s needs a username and a password; as the account that submitd runs as, only NTLM "
+            "can log in",
+            mech->name);
     struct sasl *s = calloc(1, mech->size);
     if (!s)
         return err_set(e, ERR_MEMORY, "out of memory for the login");

@@ -25,6 +25,8 @@ enum { SASL_TOKEN_MAX = 9216 }; /* octets either way: 12288 in base64, RFC 4954 
  */
 struct sasl_account;
 
+/* An empty username and no password: who this process runs as (platform_has_identity, NTLM only).
+ */
 bool sasl_account_new(const char *username, const struct secret *password,
     struct sasl_account **ret_account, struct err *e);
 struct sasl_account *sasl_account_ref(struct sasl_account *a); /* any thread, as is unref */

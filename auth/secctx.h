@@ -22,7 +22,8 @@ void secctx_prepare(void);
 bool secctx_has_ntlm(struct err *e);
 
 /*
- * NTLM credential. An error tells the remedy ("install gss-ntlmssp"). The secret may be freed
+ * NTLM credential; an empty username and password: of the account that the process runs as, which
+ * only SSPI has. An error tells the remedy ("install gss-ntlmssp"). The secret may be freed
  * afterwards. Domain and user as the server sees them: DOMAIN\user and user@DOMAIN are split;
  * user@dns.domain is a user principal name and goes whole into the user field, as Windows sends it,
  * because its suffix need not be the name of a domain; dns.domain\user is split in any case; user

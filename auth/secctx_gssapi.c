@@ -189,6 +189,8 @@ bool secctx_cred_new_ntlm(const char *username, const struct secret *password,
 {
     secctx_prepare();
     struct slice bytes = secret_reveal(password);
+    if (username[0] == '\0')
+        return err_set(e, ERR_CONFIG, "username is empty, and this system cannot log in without");
     if (secret_is_empty(password)) /* gss-ntlmssp says only "invalid argument" */
         return err_set(e, ERR_CONFIG, "the password of '%s' is empty", username);
     if (!str_is_utf8(bytes) || memchr(bytes.p, '\0', bytes.n))

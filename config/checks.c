@@ -1,5 +1,6 @@
 #include "config/load.h"
 #include "base/str.h"
+#include "platform/platform.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,6 +127,30 @@ static void check_matches(struct load *l, size_t i)
             "is never used without match_sender or match_client");
 }
 
+/* Windows knows who runs us and can vouch for it, by NTLM. */
+static void check_own_identity(struct load *l, size_t i)
+{
+    const char *auth = l->config->upstream.auth;
+    if (!platform_has_identity())
+        load_complain(l, load_spot(l, SECTION_ACCOUNT, i, "username"),
+            "is empty; a login needs one (only on Windows an empty one means the account that "
+            "submitd runs as)");
+    else if (strcmp(auth, "auto") != 0 && strcmp(auth, "ntlm") != 0)
+        load_complain(l, load_spot(l, SECTION_ACCOUNT, i, "username"),
+            "is empty, the account that submitd runs as; auth = %s cannot log in as that, set it "
+            "to ntlm or auto",
+            auth);
+}
+
+static void check_username(struct load *l, size_t i)
+{
+    if (load_has_own_identity(l, i))
+        check_own_identity(l, i);
+    else if (!load_is_given(l, SECTION_ACCOUNT, i, "username"))
+        load_complain(
+            l, load_spot(l, SECTION_ACCOUNT, i, "username"), "is missing; a login needs one");
+}
+
 static void check_accounts(struct load *l)
 {
     bool has_login = strcmp(l->config->upstream.auth, "none") != 0;
@@ -135,9 +160,8 @@ static void check_accounts(struct load *l)
             "[upstream]");
     for (size_t i = 0; i < l->config->account_count; i++) {
         check_matches(l, i);
-        if (has_login && !load_is_given(l, SECTION_ACCOUNT, i, "username"))
-            load_complain(
-                l, load_spot(l, SECTION_ACCOUNT, i, "username"), "is missing; a login needs one");
+        if (has_login)
+            check_username(l, i);
     }
 }
 

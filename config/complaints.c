@@ -81,8 +81,8 @@ static void add_spot(struct buf *out, const struct spot *at)
     buf_add_str(out, ": ");
 }
 
-__attribute__((format(printf, 4, 0))) static void tell(
-    struct load *l, const struct spot *at, bool is_error, const char *fmt, va_list ap)
+FORMAT_LIKE_PRINTF(4, 0)
+static void tell(struct load *l, const struct spot *at, bool is_error, const char *fmt, va_list ap)
 {
     enum { LINE_MAX_SIZE = 4096 };
     struct buf text;

@@ -1,5 +1,6 @@
 #include "config/load.h"
 #include "base/str.h"
+#include "platform/platform.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -104,7 +105,13 @@ static void apply_preset(struct load *l, const struct target *t, size_t row)
         };
         load_complain(l, at, "is missing and has no default");
     }
-    if (option_set(o, t->base, slice_str(o->preset ? o->preset : ""), false, &e))
+    char *preset = platform_pick(
+        o->preset ? o->preset : "", o->preset_windows ? o->preset_windows : o->preset);
+    bool is_set = preset && option_set(o, t->base, slice_str(preset), false, &e);
+    if (!preset)
+        value_out_of_memory(&e);
+    free(preset);
+    if (is_set)
         return;
     problems_add(&l->problems, 0, "the default of %s cannot be set: %s", o->name, e.text);
     l->is_broken = true;
@@ -216,7 +223,7 @@ static bool apply_sections(struct load *l, enum section_id id)
 bool load_read_file(const char *path, struct buf *out, struct err *e)
 {
     char bytes[4096];
-    FILE *f = fopen(path, "rb");
+    FILE *f = platform_open(path);
     if (!f)
         return err_set(e, ERR_CONFIG, "cannot be opened: %s", strerror(errno));
     setvbuf(f, NULL, _IONBF, 0); /* no copy of a secret in stdio's memory */

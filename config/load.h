@@ -39,10 +39,8 @@ bool load_is_written(const struct load *l, enum section_id id, size_t i, const c
 bool load_is_given(const struct load *l, enum section_id id, size_t i, const char *key);
 /* "FILE:14: [upstream] port = 70000: " and the sentence, which must be printable and hold no
  * secret. */
-void load_complain(struct load *l, struct spot at, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-void load_warn(struct load *l, struct spot at, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void load_complain(struct load *l, struct spot at, const char *fmt, ...) FORMAT_LIKE_PRINTF(3, 4);
+void load_warn(struct load *l, struct spot at, const char *fmt, ...) FORMAT_LIKE_PRINTF(3, 4);
 
 /* unknown.c: names that no table knows, with the nearest one that is. */
 void load_complain_option(struct load *l, const struct section *s,
@@ -57,6 +55,8 @@ char *load_resolve(const struct load *l, const char *path);
 
 /* checks.c: what no single option can know. */
 void load_check(struct load *l);
+/* passwords.c: true when `username =` is written with nothing behind it, and no password at all. */
+bool load_has_own_identity(const struct load *l, size_t account);
 /* passwords.c: gets each account's password. */
 void load_passwords(struct load *l);
 

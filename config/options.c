@@ -286,7 +286,9 @@ static const struct option account_options[] = {
         .kind = &value_text,
         .offset = FIELD(username),
         .preset = "",
-        .help = "The login: DOMAIN\\user, user@domain or user. Required unless auth = none." },
+        .help = "The login: DOMAIN\\user, user@domain or user. Required unless auth = none. On "
+                "Windows, `username =` with nothing behind it logs in by NTLM as the account that "
+                "submitd runs as, without a password." },
     { .name = "password",
         .kind = &value_secret,
         .offset = FIELD(password),
@@ -340,6 +342,7 @@ static const struct option delivery_options[] = {
         .kind = &value_path,
         .offset = FIELD(spool),
         .preset = "/var/lib/submitd/spool.db",
+        .preset_windows = "%ProgramData%\\submitd\\spool.db",
         .help = "The file that messages wait in. Its folder must exist and belong to submitd." },
     { .name = "expire",
         .kind = &value_time,
@@ -427,7 +430,7 @@ const struct section sections[SECTION_COUNT] = {
         .help = "Who logs in at the mail server. The first `[account NAME]` that matches is used, "
                 "`[account]` when "
                 "none does. Each needs a username and exactly one of password, password_file and "
-                "password_command." },
+                "password_command; on Windows also none of these (see username)." },
     [SECTION_DELIVERY] = { .name = "delivery",
         ROWS(delivery_options),
         .size = sizeof(struct config_delivery),

@@ -13,12 +13,13 @@
 struct option {
     const char *name;
     const struct value_kind *kind;
-    size_t offset;            /* of the field in the section's struct */
-    const char *preset;       /* the default; NULL: the option is mandatory */
-    uint64_t min, max;        /* of numbers, sizes and times */
-    const char *const *words; /* NULL-terminated, of words and choices */
-    bool is_secret;           /* never shown */
-    const char *help;         /* one sentence for the reference page */
+    size_t offset;              /* of the field in the section's struct */
+    const char *preset;         /* the default; NULL: the option is mandatory */
+    const char *preset_windows; /* the default there, %NAME% replaced; NULL: the same */
+    uint64_t min, max;          /* of numbers, sizes and times */
+    const char *const *words;   /* NULL-terminated, of words and choices */
+    bool is_secret;             /* never shown */
+    const char *help;           /* one sentence for the reference page */
 };
 
 enum section_id {

@@ -118,6 +118,15 @@ static const struct source {
     { .key = "password_command", .is_used = load_is_given, .take = take_command },
 };
 
+bool load_has_own_identity(const struct load *l, size_t account)
+{
+    bool has_password = false;
+    for (size_t k = 0; k < ARRAY_LEN(sources); k++)
+        has_password = has_password || load_is_written(l, SECTION_ACCOUNT, account, sources[k].key);
+    return !has_password && load_is_written(l, SECTION_ACCOUNT, account, "username") &&
+           !load_is_given(l, SECTION_ACCOUNT, account, "username");
+}
+
 static void load_password(struct load *l, size_t i)
 {
     struct config_account *a = &l->config->accounts[i];
@@ -135,7 +144,7 @@ static void load_password(struct load *l, size_t i)
     }
     if (found && !found->take(l, a, &e))
         load_complain(l, load_spot(l, SECTION_ACCOUNT, i, found->key), "%s", e.text);
-    if (!found && has_login)
+    if (!found && has_login && !load_has_own_identity(l, i))
         load_complain(l, load_spot(l, SECTION_ACCOUNT, i, NULL),
             "needs password_file, password_command or password");
 }

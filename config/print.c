@@ -60,6 +60,8 @@ static bool print_row(const struct option *o, struct buf *out)
     else
         fits = fits &&
                buf_addf(out, o->preset[0] ? " | `%s`" : " | %s", o->preset[0] ? o->preset : "");
+    if (o->preset_windows)
+        fits = fits && buf_addf(out, ", on Windows `%s`", o->preset_windows);
     return fits && buf_addf(out, " | %s |\n", o->help);
 }
 
@@ -76,7 +78,8 @@ static bool print_table(const struct section *s, struct buf *out)
 static const char introduction[] =
     "# Configuration\n\n"
     "<!-- Made by submitd-docs from the option tables in config/options.c; change it there. -->\n\n"
-    "The file is `/etc/submitd/submitd.ini`; `--config FILE` names another. `submitd check` reads "
+    "The file is `/etc/submitd/submitd.ini`, on Windows `%ProgramData%\\submitd\\submitd.ini`; "
+    "`--config FILE` names another. `submitd check` reads "
     "it, lists every "
     "mistake with its line, and prints what is in effect.\n\n"
     "- The file is UTF-8 text. A line is at most 198 bytes long.\n"

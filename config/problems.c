@@ -1,6 +1,7 @@
 #include "config/problems.h"
 
-__attribute__((format(printf, 4, 0))) static void add_line(
+FORMAT_LIKE_PRINTF(4, 0)
+static void add_line(
     struct problems *p, const char *prefix, unsigned line, const char *fmt, va_list ap)
 {
     bool fits = buf_addf(p->out, "%s%s:", prefix, p->file);

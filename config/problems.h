@@ -15,10 +15,9 @@ struct problems {
 };
 
 /* `line` 0: the file as a whole. The arguments must be printable already. */
-void problems_add(struct problems *p, unsigned line, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void problems_add(struct problems *p, unsigned line, const char *fmt, ...) FORMAT_LIKE_PRINTF(3, 4);
 /* Not counted: the configuration is used all the same. */
 void problems_warn(struct problems *p, unsigned line, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+    FORMAT_LIKE_PRINTF(3, 4);
 
 #endif

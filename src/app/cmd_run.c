@@ -6,7 +6,6 @@
 #include "platform/platform.h"
 #include "relay/gateway.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -171,6 +170,19 @@ static void on_hangup(void *user, int signum)
         start_reload(d);
 }
 
+static bool catch_signals(struct daemon *d, struct err *e)
+{
+    static loop_signal_fn *const handlers[] = {
+        [PLATFORM_STOP] = on_stop,
+        [PLATFORM_RELOAD] = on_hangup,
+        [PLATFORM_REOPEN_LOG] = on_reopen,
+    };
+    bool is_fine = true;
+    for (const struct platform_signal *s = platform_signals; is_fine && s->number != 0; s++)
+        is_fine = loop_on_signal(d->loop, s->number, handlers[s->wish], d, e);
+    return is_fine;
+}
+
 static void on_new_password(void *user)
 {
     struct daemon *d = user;
@@ -205,11 +217,7 @@ static bool build_spool(struct daemon *d, const struct config_delivery *config, 
 
 static bool build(struct daemon *d, struct setup *setup, struct err *e)
 {
-    return open_log(setup->config, e) && loop_new(&d->loop, e) &&
-           loop_on_signal(d->loop, SIGTERM, on_stop, d, e) &&
-           loop_on_signal(d->loop, SIGINT, on_stop, d, e) &&
-           loop_on_signal(d->loop, SIGHUP, on_hangup, d, e) &&
-           loop_on_signal(d->loop, SIGUSR1, on_reopen, d, e) &&
+    return open_log(setup->config, e) && loop_new(&d->loop, e) && catch_signals(d, e) &&
            build_spool(d, &setup->config->delivery, e) && watch_passwords(d, setup->config, e) &&
            gateway_new(d->loop, setup, daemon_spool_delivery(d->spool), &d->gateway, e);
 }

@@ -104,6 +104,7 @@ static int take_option(const struct app_command *command, int letter, struct app
 
 int main(int argc, char **argv)
 {
+    platform_start(&argc, &argv);
     if (argc < 2) {
         print_usage(stderr);
         return APP_USAGE;

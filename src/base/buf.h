@@ -7,6 +7,7 @@
 #ifndef SUBMITD_BASE_BUF_H
 #define SUBMITD_BASE_BUF_H
 
+#include "base/format.h"
 #include "base/slice.h"
 
 #include <stdarg.h>
@@ -35,8 +36,8 @@ bool buf_add(struct buf *b, const void *p, size_t n);
 bool buf_add_slice(struct buf *b, struct slice s);
 bool buf_add_str(struct buf *b, const char *s);
 bool buf_add_char(struct buf *b, char c);
-bool buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-bool buf_vaddf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+bool buf_addf(struct buf *b, const char *fmt, ...) FORMAT_LIKE_PRINTF(2, 3);
+bool buf_vaddf(struct buf *b, const char *fmt, va_list ap) FORMAT_LIKE_PRINTF(2, 0);
 
 /* Room for `n` more bytes at the returned address, NULL when they do not fit; then buf_commit. */
 char *buf_reserve(struct buf *b, size_t n);

@@ -6,6 +6,8 @@
 #ifndef SUBMITD_BASE_ERR_H
 #define SUBMITD_BASE_ERR_H
 
+#include "base/format.h"
+
 #include <stdbool.h>
 
 /* name, what went wrong, enhanced status (RFC 3463) for a client whose message it stops. */
@@ -38,10 +40,9 @@ struct err {
 };
 
 /* Always returns false, so that a failing function can return it in one line. NULL `e` is fine. */
-bool err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+bool err_set(struct err *e, enum err_kind kind, const char *fmt, ...) FORMAT_LIKE_PRINTF(3, 4);
 /* Puts "prefix: " before the text that is there already. Always returns false. */
-bool err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool err_prefix(struct err *e, const char *fmt, ...) FORMAT_LIKE_PRINTF(2, 3);
 
 const char *err_kind_name(enum err_kind kind);
 /* The RFC 3463 code, always 4.x.x: our own trouble is never permanent. */

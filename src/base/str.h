@@ -10,7 +10,7 @@
 /* Heap; NULL when `s` is NULL or memory ran out. */
 char *str_dup(const char *s);
 /* Heap, printf-like; NULL when memory ran out. */
-char *str_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+char *str_format(const char *fmt, ...) FORMAT_LIKE_PRINTF(1, 2);
 /* ASCII case-insensitive match of `text` against a pattern with `*` (any run) and `?` (one byte).
  */
 bool str_glob_nocase(const char *pattern, struct slice text);

@@ -3,9 +3,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#ifndef _WIN32
-#include <netinet/in.h>
-#endif
 
 enum {
     DIRECT_SIZE = 4096,     /* writes from here on are encrypted at once instead of collected */

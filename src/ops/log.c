@@ -4,13 +4,9 @@
 #include "platform/platform.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { LOG_FILE_MODE = 0640 };
 
 enum sink { SINK_STDERR, SINK_SYSLOG, SINK_FILE };
 
@@ -22,21 +18,12 @@ static struct {
     enum log_level level;
 } the_log = { .sink = SINK_STDERR, .fd = -1, .level = LOG_LEVEL_INFO };
 
-static bool open_file(const char *path, int *ret_fd, struct err *e)
-{
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, LOG_FILE_MODE);
-    if (fd < 0)
-        return err_set(e, ERR_IO, "cannot open the log file '%s': %s", path, strerror(errno));
-    *ret_fd = fd;
-    return true;
-}
-
 bool log_open(const struct log_params *params, struct err *e)
 {
     bool is_stderr = strcmp(params->target, "stderr") == 0;
     bool is_syslog = strcmp(params->target, "syslog") == 0;
     int fd = -1;
-    if (!is_stderr && !is_syslog && !open_file(params->target, &fd, e))
+    if (!is_stderr && !is_syslog && !platform_open_log(params->target, &fd, e))
         return false;
     log_close();
     the_log.sink = is_stderr ? SINK_STDERR : is_syslog ? SINK_SYSLOG : SINK_FILE;
@@ -52,7 +39,7 @@ bool log_reopen(struct err *e)
     if (the_log.sink != SINK_FILE || !the_log.path)
         return true;
     int fd = -1;
-    if (!open_file(the_log.path, &fd, e))
+    if (!platform_open_log(the_log.path, &fd, e))
         return false;
     close(the_log.fd);
     the_log.fd = fd;

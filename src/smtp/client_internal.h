@@ -105,7 +105,7 @@ typedef bool smtpc_reply_fn(struct smtp_client *c, struct slice rest, struct smt
 void smtpc_set_state(struct smtp_client *c, enum smtpc_state state);
 /* The session ends: output is dropped, FAILED comes with the next step. Always returns false. */
 bool smtpc_fail(struct smtp_client *c, enum err_kind kind, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+    FORMAT_LIKE_PRINTF(3, 4);
 /* The same with ": " and the server's reply behind `what`; the event shows the reply, too. */
 bool smtpc_fail_reply(struct smtp_client *c, enum err_kind kind, const char *what);
 bool smtpc_fail_memory(struct smtp_client *c);

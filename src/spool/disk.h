@@ -21,6 +21,18 @@ void disk_unlock(int lock);
 uint64_t disk_free(const char *path);
 /* Octets of the write-ahead log beside `path`; 0 when there is none. */
 uint64_t disk_journal_size(const char *path);
+/* What a code of the system means, as SQLite hands it on: errno, on Windows GetLastError. */
+enum disk_trouble {
+    DISK_OTHER,
+    DISK_FULL, /* or a quota is used up */
+    DISK_READ_ONLY,
+    DISK_FORBIDDEN,
+    DISK_MISSING,
+};
+enum disk_trouble disk_trouble(int code);
+enum { DISK_CODE_TEXT_MAX = 200 };
+/* The system's words for such a code. */
+const char *disk_code_text(int code, char text[DISK_CODE_TEXT_MAX]);
 /* A clock for intervals. */
 uint64_t disk_now_ms(void);
 

@@ -123,6 +123,33 @@ uint64_t disk_journal_size(const char *path)
     return is_there ? (uint64_t)st.st_size : 0;
 }
 
+enum disk_trouble disk_trouble(int code)
+{
+    static const struct {
+        int code;
+        enum disk_trouble trouble;
+    } troubles[] = {
+        { ENOSPC, DISK_FULL },
+        { EDQUOT, DISK_FULL },
+        { EFBIG, DISK_FULL },
+        { EROFS, DISK_READ_ONLY },
+        { EACCES, DISK_FORBIDDEN },
+        { EPERM, DISK_FORBIDDEN },
+        { ENOENT, DISK_MISSING },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(troubles); i++) {
+        if (troubles[i].code == code)
+            return troubles[i].trouble;
+    }
+    return DISK_OTHER;
+}
+
+const char *disk_code_text(int code, char text[DISK_CODE_TEXT_MAX])
+{
+    snprintf(text, DISK_CODE_TEXT_MAX, "%s", strerror(code));
+    return text;
+}
+
 uint64_t disk_now_ms(void)
 {
     struct timespec now;

@@ -1,7 +1,7 @@
 #include "spool/sql.h"
+#include "spool/disk.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 
 static const char *const texts[] = {
@@ -36,11 +36,6 @@ static const struct {
     { SQLITE_TOOBIG, ERR_LIMIT, "a text is longer than the database can keep" },
 };
 
-static bool is_full_errno(int code)
-{
-    return code == ENOSPC || code == EDQUOT || code == EFBIG;
-}
-
 static int errno_of(sqlite3_file *file)
 {
     int why = 0;
@@ -68,24 +63,25 @@ static int last_errno(sqlite3 *db)
 static bool fail_io(struct sql *c, int code, struct err *e)
 {
     int why = last_errno(c->db);
+    char text[DISK_CODE_TEXT_MAX];
     bool is_read = code == SQLITE_IOERR_READ || code == SQLITE_IOERR_SHORT_READ;
-    if (is_full_errno(why) && !is_read)
+    if (disk_trouble(why) == DISK_FULL && !is_read)
         return sql_fail(c, SQLITE_FULL, e);
-    if (why == EROFS && !is_read)
+    if (disk_trouble(why) == DISK_READ_ONLY && !is_read)
         return sql_fail(c, SQLITE_READONLY, e);
     return err_set(e, ERR_IO,
         "spool '%s': reading or writing failed (%s, SQLite code %d); check the disk and the "
         "kernel's log",
-        c->path, why ? strerror(why) : "no reason given", code);
+        c->path, why ? disk_code_text(why, text) : "no reason given", code);
 }
 
 /* The file is there or not, and ours or not: SQLite has one code for it all. */
 static int why_not_open(struct sql *c)
 {
     int why = c->db ? sqlite3_system_errno(c->db) : 0;
-    if (why == EACCES || why == EPERM)
+    if (disk_trouble(why) == DISK_FORBIDDEN)
         return SQLITE_PERM;
-    return why == ENOENT ? SQLITE_NOTFOUND : SQLITE_CANTOPEN;
+    return disk_trouble(why) == DISK_MISSING ? SQLITE_NOTFOUND : SQLITE_CANTOPEN;
 }
 
 bool sql_fail(struct sql *c, int code, struct err *e)

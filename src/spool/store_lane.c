@@ -1,8 +1,8 @@
 /* Threads, what waits for them, and the group commit. */
+#include "platform/platform.h"
 #include "spool/disk.h"
 #include "spool/store_internal.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -125,14 +125,9 @@ bool store_lane_init(struct store_lane *lane, struct store *s)
     return is_fine;
 }
 
-/* Signals belong to the loop's thread. */
 bool store_lane_start(struct store_lane *lane, struct err *e)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int why = pthread_create(&lane->thread, NULL, run_lane, lane);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int why = platform_start_thread(&lane->thread, run_lane, lane);
     lane->is_running = why == 0;
     return why == 0 || err_set(e, ERR_MEMORY, "spool '%s': cannot start a thread: %s",
                            lane->store->path, strerror(why));

@@ -1,16 +1,10 @@
 #include "base/base64.h"
+#include "base/ip.h"
 #include "base/str.h"
 #include "tls/internal.h"
 
 #include <stdio.h>
 #include <time.h>
-
-#ifdef _WIN32
-#include <winsock2.h>
-#include <ws2tcpip.h>
-#else
-#include <arpa/inet.h>
-#endif
 
 /* Certificates are the peer's text: made printable, and cut without splitting a character. */
 static void copy_printable(struct slice from, char *to, size_t size)
@@ -81,10 +75,12 @@ static struct slice alt_name(
         memcpy(text, raw, n);
         return slice_of(text, n);
     }
-    if (type == GNUTLS_SAN_IPADDRESS && (size == 4 || size == 16) &&
-        inet_ntop(size == 4 ? AF_INET : AF_INET6, raw, text, ALT_NAME_MAX))
-        return slice_str(text);
-    return SLICE_NONE;
+    if (type != GNUTLS_SAN_IPADDRESS || (size != 4 && size != 16))
+        return SLICE_NONE;
+    struct ip_addr ip = { .len = (uint8_t)size };
+    memcpy(ip.bytes, raw, size);
+    ip_format(&ip, text);
+    return slice_str(text);
 }
 
 static void learn_names(struct tls_facts *f, gnutls_x509_crt_t leaf)

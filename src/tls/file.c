@@ -1,3 +1,4 @@
+#include "platform/platform.h"
 #include "tls/internal.h"
 
 #include <errno.h>
@@ -6,7 +7,7 @@
 bool tls_read_file(const char *what, const char *path, struct buf *out, struct err *e)
 {
     enum { PIECE = 16384 };
-    FILE *f = fopen(path, "rb");
+    FILE *f = platform_open(path);
     if (!f)
         return err_set(e, ERR_CONFIG, "%s '%s': %s", what, path, strerror(errno));
     size_t n = 0;

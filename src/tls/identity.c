@@ -1,15 +1,9 @@
+#include "base/ip.h"
 #include "base/str.h"
 #include "tls/internal.h"
 
 #include <gnutls/crypto.h>
 #include <stdlib.h>
-
-#ifdef _WIN32
-#include <winsock2.h>
-#include <ws2tcpip.h>
-#else
-#include <arpa/inet.h>
-#endif
 
 enum {
     DAY_S = 24 * 3600,
@@ -83,13 +77,10 @@ static bool add_name(gnutls_x509_crt_t cert, struct slice name)
         return false;
     memcpy(text, name.p, name.n);
     text[name.n] = '\0';
-    unsigned char ip[16];
-    if (inet_pton(AF_INET, text, ip) == 1)
+    struct ip_addr ip;
+    if (ip_parse(name, &ip))
         return gnutls_x509_crt_set_subject_alt_name(
-                   cert, GNUTLS_SAN_IPADDRESS, ip, 4, GNUTLS_FSAN_APPEND) == 0;
-    if (inet_pton(AF_INET6, text, ip) == 1)
-        return gnutls_x509_crt_set_subject_alt_name(
-                   cert, GNUTLS_SAN_IPADDRESS, ip, 16, GNUTLS_FSAN_APPEND) == 0;
+                   cert, GNUTLS_SAN_IPADDRESS, ip.bytes, ip.len, GNUTLS_FSAN_APPEND) == 0;
     return gnutls_x509_crt_set_subject_alt_name(
                cert, GNUTLS_SAN_DNSNAME, text, (unsigned)name.n, GNUTLS_FSAN_APPEND) == 0;
 }

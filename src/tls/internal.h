@@ -36,6 +36,12 @@ struct tls_trust {
     unsigned char pin[TLS_SHA256_SIZE];
 };
 
+/* The peer's certificates, its own first. */
+struct tls_chain {
+    gnutls_x509_crt_t certs[TLS_CHAIN_MAX];
+    unsigned count;
+};
+
 struct tls_identity {
     gnutls_certificate_credentials_t cred;
     gnutls_priority_t priority;
@@ -71,6 +77,13 @@ bool tls_read_file(const char *what, const char *path, struct buf *out, struct e
 /* GnuTLS calls it with the peer's chain, before anything is sent behind the handshake. */
 int tls_verify_peer(gnutls_session_t session);
 bool tls_is_address(const char *name);
+
+/* --- system_posix.c, system_win.c --- */
+/* Makes the system's authorities known to GnuTLS; how many there are. */
+int tls_system_load(gnutls_certificate_credentials_t cred);
+/* True: the system has judged the chain itself, GNUTLS_CERT_* into *ret_status, 0 is fine. False:
+ * GnuTLS is to do it, with what tls_system_load gave it. */
+bool tls_system_judge(struct tls *t, const struct tls_chain *chain, unsigned *ret_status);
 
 /* --- facts.c --- */
 void tls_learn_certificate(struct tls *t, gnutls_x509_crt_t leaf);

@@ -98,8 +98,7 @@ static bool load_trust(
         return load_ca_file(trust, params->ca_file, e);
     if (!trust->has_pin) {
         /* An empty store is an error of the first handshake that needs it, not of every start. */
-        int n = gnutls_certificate_set_x509_system_trust(trust->cred);
-        trust->ca_count = n > 0 ? n : 0;
+        trust->ca_count = tls_system_load(trust->cred);
     }
     return true;
 }

@@ -1,32 +1,20 @@
+#include "base/ip.h"
 #include "tls/internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 
-#ifdef _WIN32
-#include <winsock2.h>
-#include <ws2tcpip.h>
-#else
-#include <arpa/inet.h>
-#endif
-
-/* The peer's certificates, its own first. */
-struct chain {
-    gnutls_x509_crt_t certs[TLS_CHAIN_MAX];
-    unsigned count;
-};
-
 enum { SHOWN_MAX = 120 }; /* of a name from a certificate, so that the whole sentence fits */
 
 bool tls_is_address(const char *name)
 {
-    unsigned char bytes[16];
-    return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
+    struct ip_addr addr;
+    return ip_parse(slice_str(name), &addr);
 }
 
 static bool refuse(struct tls *t, gnutls_alert_description_t alert, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+    FORMAT_LIKE_PRINTF(3, 4);
 
 static bool refuse(struct tls *t, gnutls_alert_description_t alert, const char *fmt, ...)
 {
@@ -53,12 +41,12 @@ static const char *shown(const char *name, char text[SHOWN_MAX + 4])
 /* --- one sentence per reason
  * ----------------------------------------------------------------------- */
 
-static bool is_self_signed(const struct chain *chain)
+static bool is_self_signed(const struct tls_chain *chain)
 {
     return gnutls_x509_crt_check_issuer(chain->certs[0], chain->certs[0]) != 0;
 }
 
-static bool refuse_unknown(struct tls *t, const struct chain *chain)
+static bool refuse_unknown(struct tls *t, const struct tls_chain *chain)
 {
     char store[SHOWN_MAX + 4];
     const char *where = t->trust->ca_file ? shown(t->trust->ca_file, store) : "the system's store";
@@ -77,7 +65,7 @@ static bool refuse_unknown(struct tls *t, const struct chain *chain)
 
 /* The first certificate whose time is over, or has not come: the text says which if it is not the
  * server's. */
-static bool refuse_time(struct tls *t, const struct chain *chain, bool is_over)
+static bool refuse_time(struct tls *t, const struct tls_chain *chain, bool is_over)
 {
     time_t now = time(NULL);
     unsigned i = 0;
@@ -102,17 +90,17 @@ static bool refuse_time(struct tls *t, const struct chain *chain, bool is_over)
         shown(subject, text), date, today);
 }
 
-static bool refuse_expired(struct tls *t, const struct chain *chain)
+static bool refuse_expired(struct tls *t, const struct tls_chain *chain)
 {
     return refuse_time(t, chain, true);
 }
 
-static bool refuse_early(struct tls *t, const struct chain *chain)
+static bool refuse_early(struct tls *t, const struct tls_chain *chain)
 {
     return refuse_time(t, chain, false);
 }
 
-static bool refuse_weak(struct tls *t, const struct chain *chain)
+static bool refuse_weak(struct tls *t, const struct tls_chain *chain)
 {
     (void)chain;
     return refuse(t, GNUTLS_A_INSUFFICIENT_SECURITY,
@@ -121,13 +109,13 @@ static bool refuse_weak(struct tls *t, const struct chain *chain)
         "bits): renew it on the server");
 }
 
-static bool refuse_revoked(struct tls *t, const struct chain *chain)
+static bool refuse_revoked(struct tls *t, const struct tls_chain *chain)
 {
     (void)chain;
     return refuse(t, GNUTLS_A_CERTIFICATE_REVOKED, "the certificate was revoked by its issuer");
 }
 
-static bool refuse_purpose(struct tls *t, const struct chain *chain)
+static bool refuse_purpose(struct tls *t, const struct tls_chain *chain)
 {
     (void)chain;
     return refuse(t, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
@@ -135,14 +123,14 @@ static bool refuse_purpose(struct tls *t, const struct chain *chain)
         "Authentication'): install another one on the server");
 }
 
-static bool refuse_issuer(struct tls *t, const struct chain *chain)
+static bool refuse_issuer(struct tls *t, const struct tls_chain *chain)
 {
     (void)chain;
     return refuse(t, GNUTLS_A_BAD_CERTIFICATE,
         "the certificate was signed by one that must not sign certificates");
 }
 
-static bool refuse_signature(struct tls *t, const struct chain *chain)
+static bool refuse_signature(struct tls *t, const struct tls_chain *chain)
 {
     (void)chain;
     return refuse(t, GNUTLS_A_BAD_CERTIFICATE, "the certificate's signature is wrong");
@@ -151,7 +139,7 @@ static bool refuse_signature(struct tls *t, const struct chain *chain)
 /* GnuTLS may report several; the first row that fits is told. */
 static const struct {
     unsigned flag;
-    bool (*refuse)(struct tls *t, const struct chain *chain);
+    bool (*refuse)(struct tls *t, const struct tls_chain *chain);
 } reasons[] = {
     { GNUTLS_CERT_REVOKED, refuse_revoked },
     { GNUTLS_CERT_SIGNATURE_FAILURE, refuse_signature },
@@ -164,7 +152,7 @@ static const struct {
     { GNUTLS_CERT_PURPOSE_MISMATCH, refuse_purpose },
 };
 
-static bool refuse_status(struct tls *t, const struct chain *chain, unsigned status)
+static bool refuse_status(struct tls *t, const struct tls_chain *chain, unsigned status)
 {
     for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
         if (status & reasons[i].flag)
@@ -181,7 +169,7 @@ static bool refuse_status(struct tls *t, const struct chain *chain, unsigned sta
 /* --- the checks
  * ------------------------------------------------------------------------------------ */
 
-static bool check_pin(struct tls *t, const struct chain *chain)
+static bool check_pin(struct tls *t, const struct tls_chain *chain)
 {
     unsigned char hash[TLS_SHA256_SIZE];
     if (tls_key_hash(chain->certs[0], hash) && memcmp(hash, t->trust->pin, sizeof hash) == 0)
@@ -193,17 +181,19 @@ static bool check_pin(struct tls *t, const struct chain *chain)
         t->facts.pin);
 }
 
-static bool check_chain(struct tls *t, const struct chain *chain)
+static bool check_chain(struct tls *t, const struct tls_chain *chain)
 {
     if (t->trust->ca_count == 0)
         return refuse(t, GNUTLS_A_UNKNOWN_CA,
             "the system's store of certificates is empty: install the package ca-certificates or "
             "set "
             "tls_ca_file");
+    unsigned status = 0;
+    if (!t->trust->ca_file && tls_system_judge(t, chain, &status))
+        return status == 0 || refuse_status(t, chain, status);
     static char purpose[] = GNUTLS_KP_TLS_WWW_SERVER;
     gnutls_typed_vdata_st wanted = { .type = GNUTLS_DT_KEY_PURPOSE_OID,
         .data = (unsigned char *)purpose };
-    unsigned status = 0;
     int error = gnutls_certificate_verify_peers(t->session, &wanted, 1, &status);
     if (error != GNUTLS_E_SUCCESS)
         return refuse(t, GNUTLS_A_BAD_CERTIFICATE, "the certificate could not be verified: %s",
@@ -211,7 +201,7 @@ static bool check_chain(struct tls *t, const struct chain *chain)
     return status == 0 || refuse_status(t, chain, status);
 }
 
-static bool check_name(struct tls *t, const struct chain *chain)
+static bool check_name(struct tls *t, const struct tls_chain *chain)
 {
     if (gnutls_x509_crt_check_hostname2(chain->certs[0], t->verify_name, 0) != 0)
         return true;
@@ -223,13 +213,13 @@ static bool check_name(struct tls *t, const struct chain *chain)
         shown(has, names), shown(t->verify_name, expected));
 }
 
-static void free_chain(struct chain *chain)
+static void free_chain(struct tls_chain *chain)
 {
     while (chain->count > 0)
         gnutls_x509_crt_deinit(chain->certs[--chain->count]);
 }
 
-static bool import_chain(struct tls *t, struct chain *chain)
+static bool import_chain(struct tls *t, struct tls_chain *chain)
 {
     unsigned n = 0;
     const gnutls_datum_t *der = gnutls_certificate_get_peers(t->session, &n);
@@ -255,7 +245,7 @@ int tls_verify_peer(gnutls_session_t session)
 {
     struct tls *t = gnutls_session_get_ptr(session);
     tls_learn_session(t);
-    struct chain chain = { .count = 0 };
+    struct tls_chain chain = { .count = 0 };
     bool is_good = import_chain(t, &chain);
     if (is_good) {
         tls_learn_certificate(t, chain.certs[0]);

@@ -155,6 +155,18 @@ Test(slice, knows_how_it_starts)
     cr_assert(slice_starts_nocase(SLICE_NONE, SLICE_NONE));
 }
 
+Test(slice, knows_what_it_contains)
+{
+    cr_assert(slice_contains(SLICE_LIT("abcabd"), SLICE_LIT("abd")));
+    cr_assert(slice_contains(SLICE_LIT("abd"), SLICE_LIT("abd")));
+    cr_assert(slice_contains(SLICE_LIT("aab"), SLICE_LIT("ab")));
+    cr_assert(slice_contains(SLICE_LIT("a\0b"), SLICE_LIT("\0b")));
+    cr_assert(!slice_contains(SLICE_LIT("abcab"), SLICE_LIT("abd")));
+    cr_assert(!slice_contains(SLICE_LIT("ab"), SLICE_LIT("abd")));
+    cr_assert(!slice_contains(SLICE_NONE, SLICE_LIT("a")));
+    cr_assert(slice_contains(SLICE_NONE, SLICE_NONE));
+}
+
 Test(slice, trims_blanks_at_both_ends_only)
 {
     cr_assert(slice_eq(slice_trim(SLICE_LIT(" \t a b\r\n")), SLICE_LIT("a b")));

@@ -1,5 +1,7 @@
 #include "config/load.h"
 
+#include "platform/platform.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -302,6 +304,41 @@ Test(config, options_are_checked_against_each_other)
             "matches; write [account NAME]\n" },
     };
     EXPECT_PROBLEMS(rows);
+}
+
+/* `username =`, written with nothing behind it. */
+Test(config, only_windows_logs_in_without_a_username)
+{
+#define EMPTY       "[account]\nusername =\n"
+#define AUTH(value) "[upstream]\nhost = mail.test\nauth = " value "\n" EMPTY
+#define NEEDS_ONE                                                                                  \
+    " username = : is empty; a login needs one (only on Windows an empty one means the account "   \
+    "that "                                                                                        \
+    "submitd runs as)\n"
+    static const struct row elsewhere[] = {
+        { UP EMPTY, "t.ini:4: [account]" NEEDS_ONE },
+        { AUTH("ntlm"), "t.ini:5: [account]" NEEDS_ONE },
+        { AUTH("none"), "" },
+    };
+    static const struct row windows[] = {
+        { UP EMPTY, "" },
+        { AUTH("ntlm"), "" },
+        { AUTH("login"), "t.ini:5: [account] username = : is empty, the account that submitd runs "
+                         "as; auth = login "
+                         "cannot log in as that, set it to ntlm or auto\n" },
+        { UP EMPTY "password = hunter2\n",
+            "t.ini:4: [account] username = : is missing; a login needs one\n" },
+        { UP "[account]\n", "t.ini:3: [account] username: is missing; a login needs one\n"
+                            "t.ini:3: [account]: needs password_file, password_command or "
+                            "password\n" },
+    };
+    if (platform_has_identity())
+        EXPECT_PROBLEMS(windows);
+    else
+        EXPECT_PROBLEMS(elsewhere);
+#undef EMPTY
+#undef AUTH
+#undef NEEDS_ONE
 }
 
 Test(config, senders_and_pins_have_a_form)

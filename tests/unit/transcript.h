@@ -52,7 +52,7 @@ void transcript_run_folder(const char *folder, enum transcript_mode mode, transc
 
 /* Marks the running test as failed and goes on: "PATH:LINE (mode): ...". */
 void transcript_fail(const struct transcript *t, const struct transcript_line *line,
-    enum transcript_mode mode, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+    enum transcript_mode mode, const char *fmt, ...) FORMAT_LIKE_PRINTF(4, 5);
 
 /* Appends the text with its escapes decoded. */
 void transcript_decode(const char *text, struct buf *out);

@@ -1,7 +1,37 @@
 #include "platform/platform.h"
 
+#include "base/str.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+
+enum { LOG_FILE_MODE = 0640 };
+
+const char *platform_default_config(void)
+{
+    return "/etc/submitd/submitd.ini";
+}
+
+char *platform_pick(const char *posix, const char *windows)
+{
+    (void)windows;
+    return str_dup(posix);
+}
+
+FILE *platform_open(const char *path)
+{
+    return fopen(path, "rbe");
+}
+
+bool platform_open_log(const char *path, int *ret_fd, struct err *e)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, LOG_FILE_MODE);
+    if (fd < 0)
+        return err_set(e, ERR_IO, "cannot open the log file '%s': %s", path, strerror(errno));
+    *ret_fd = fd;
+    return true;
+}
 
 /* `path` as one word for a shell: as it is when it is plain, else between single quotes. */
 static bool add_shell_word(struct buf *out, const char *path)

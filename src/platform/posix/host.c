@@ -60,9 +60,9 @@ void platform_random(void *p, size_t n)
     }
 }
 
-const char *platform_default_config(void)
+bool platform_has_identity(void)
 {
-    return "/etc/submitd/submitd.ini";
+    return false;
 }
 
 static void open_syslog(void)

@@ -1,7 +1,32 @@
 #include "platform/platform.h"
 
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+
+void platform_start(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+}
+
+const struct platform_signal platform_signals[] = {
+    { SIGTERM, PLATFORM_STOP },
+    { SIGINT, PLATFORM_STOP },
+    { SIGHUP, PLATFORM_RELOAD },
+    { SIGUSR1, PLATFORM_REOPEN_LOG },
+    { 0, PLATFORM_STOP },
+};
+
+int platform_start_thread(pthread_t *ret_thread, void *(*run)(void *), void *arg)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int why = pthread_create(ret_thread, NULL, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return why;
+}
 
 void platform_protect_memory(void)
 {
