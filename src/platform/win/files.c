@@ -1,0 +1,146 @@
+#include "platform/platform.h"
+#include "platform/win/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <io.h>
+#include <stdlib.h>
+#include <windows.h>
+/* After windows.h. */
+#include <aclapi.h>
+
+enum { PATH_UNITS_MAX = 1024 };
+
+/* --- defaults --- */
+
+static char *expand(const char *text)
+{
+    wchar_t *wide = win_wide(text), out[PATH_UNITS_MAX];
+    DWORD n = wide ? ExpandEnvironmentStringsW(wide, out, ARRAYSIZE(out)) : 0;
+    free(wide);
+    return n > 0 && n <= ARRAYSIZE(out) ? win_utf8(out) : NULL;
+}
+
+char *platform_pick(const char *posix, const char *windows)
+{
+    (void)posix;
+    return expand(windows);
+}
+
+const char *platform_default_config(void)
+{
+    static char *path; /* for the life of the process; asked for before there are threads */
+    if (!path)
+        path = expand("%ProgramData%\\submitd\\submitd.ini");
+    return path ? path : "submitd.ini";
+}
+
+/* --- opening --- */
+
+FILE *platform_open(const char *path)
+{
+    wchar_t *wide = win_path(path);
+    FILE *f = wide ? _wfopen(wide, L"rbN") : NULL; /* N: no child process inherits it */
+    if (!wide)
+        errno = EINVAL;
+    free(wide);
+    return f;
+}
+
+bool platform_open_log(const char *path, int *ret_fd, struct err *e)
+{
+    wchar_t *wide = win_path(path);
+    if (!wide)
+        return err_set(e, ERR_IO, "cannot open the log file '%s': it is no path", path);
+    /* FILE_SHARE_DELETE: whoever rotates logs may rename it while it is open. */
+    HANDLE file = CreateFileW(wide, FILE_APPEND_DATA | SYNCHRONIZE,
+        FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_ALWAYS,
+        FILE_ATTRIBUTE_NORMAL, NULL);
+    DWORD why = GetLastError();
+    free(wide);
+    char text[WIN_ERROR_TEXT_MAX];
+    if (file == INVALID_HANDLE_VALUE)
+        return err_set(
+            e, ERR_IO, "cannot open the log file '%s': %s", path, win_error_text(why, text));
+    int fd = _open_osfhandle((intptr_t)file, _O_APPEND | _O_BINARY);
+    if (fd < 0) {
+        CloseHandle(file);
+        return err_set(e, ERR_IO, "cannot open the log file '%s': too many open files", path);
+    }
+    *ret_fd = fd;
+    return true;
+}
+
+/* --- who may read a file --- */
+
+/* The groups that everybody, or nearly everybody, is in. */
+static const struct {
+    WELL_KNOWN_SID_TYPE type;
+    const char *name;
+} crowds[] = {
+    { WinWorldSid, "Everyone" },
+    { WinAuthenticatedUserSid, "Authenticated Users" },
+    { WinBuiltinUsersSid, "Users" },
+    { WinBuiltinGuestsSid, "Guests" },
+    { WinInteractiveSid, "INTERACTIVE" },
+    { WinNetworkSid, "NETWORK" },
+    { WinAnonymousSid, "ANONYMOUS LOGON" },
+    { WinAccountDomainUsersSid, "Domain Users" },
+};
+
+/* NULL when it is none of them. */
+static const char *crowd_name(PSID sid)
+{
+    for (size_t i = 0; i < ARRAYSIZE(crowds); i++) {
+        if (IsWellKnownSid(sid, crowds[i].type))
+            return crowds[i].name;
+    }
+    return NULL;
+}
+
+/* The first crowd that the list lets read, NULL: none. Entries that deny are not weighed against
+ * it: a list that needs them is not one to trust a password to. */
+static const char *reading_crowd(PACL list)
+{
+    const DWORD reads = FILE_READ_DATA | GENERIC_READ | GENERIC_ALL;
+    if (!list)
+        return "Everyone"; /* no list at all: no protection */
+    for (DWORD i = 0; i < list->AceCount; i++) {
+        void *entry = NULL;
+        if (!GetAce(list, i, &entry))
+            continue;
+        const ACCESS_ALLOWED_ACE *ace = entry;
+        bool is_allowing = ace->Header.AceType == ACCESS_ALLOWED_ACE_TYPE &&
+                           !(ace->Header.AceFlags & INHERIT_ONLY_ACE);
+        if (!is_allowing || !(ace->Mask & reads))
+            continue;
+        const char *name = crowd_name((char *)entry + offsetof(ACCESS_ALLOWED_ACE, SidStart));
+        if (name)
+            return name;
+    }
+    return NULL;
+}
+
+bool platform_file_is_private(const char *path, struct err *e)
+{
+    char text[WIN_ERROR_TEXT_MAX];
+    wchar_t *wide = win_path(path);
+    PACL list = NULL;
+    PSECURITY_DESCRIPTOR descriptor = NULL;
+    DWORD why = wide ? GetNamedSecurityInfoW(wide, SE_FILE_OBJECT, DACL_SECURITY_INFORMATION, NULL,
+                           NULL, &list, NULL, &descriptor)
+                     : ERROR_INVALID_NAME;
+    free(wide);
+    if (why != ERROR_SUCCESS)
+        return err_set(e, ERR_IO, "cannot look at %s: %s", path, win_error_text(why, text));
+    const char *crowd = reading_crowd(list);
+    LocalFree(descriptor);
+    if (!crowd)
+        return true;
+    /* By number, because groups have other names in other languages: Administrators, SYSTEM and
+     * LOCAL SERVICE, as which the service runs. */
+    return err_set(e, ERR_CONFIG,
+        "%s is open to %s; run as administrator: icacls \"%s\" /inheritance:r /grant:r "
+        "*S-1-5-32-544:F *S-1-5-18:F *S-1-5-19:R",
+        path, crowd, path);
+}

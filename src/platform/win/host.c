@@ -1,0 +1,63 @@
+#include "platform/platform.h"
+#include "platform/win/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <windows.h>
+/* After windows.h. */
+#include <bcrypt.h>
+
+/* True when EHLO can carry it (RFC 5321 4.1.2 Domain; the underscore is out there, too). */
+static bool is_domain(const char *name)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    return name[0] != '\0' && name[0] != '.' && name[strspn(name, allowed)] == '\0';
+}
+
+static bool own_name(COMPUTER_NAME_FORMAT format, char *name, size_t size)
+{
+    wchar_t wide[256];
+    DWORD units = ARRAYSIZE(wide);
+    char *utf8 = GetComputerNameExW(format, wide, &units) ? win_utf8(wide) : NULL;
+    bool is_fine = utf8 && is_domain(utf8) && strlen(utf8) < size;
+    if (is_fine)
+        snprintf(name, size, "%s", utf8);
+    free(utf8);
+    return is_fine;
+}
+
+void platform_hostname(char *name, size_t size)
+{
+    if (!own_name(ComputerNameDnsFullyQualified, name, size) &&
+        !own_name(ComputerNameDnsHostname, name, size))
+        snprintf(name, size, "localhost");
+}
+
+void platform_random(void *p, size_t n)
+{
+    if (BCryptGenRandom(NULL, p, (ULONG)n, BCRYPT_USE_SYSTEM_PREFERRED_RNG) < 0)
+        abort(); /* ids would repeat, and nothing else can be done here */
+}
+
+bool platform_has_identity(void)
+{
+    return true; /* SSPI logs in as whoever runs the process, a managed service account included */
+}
+
+void platform_syslog(int severity, const char *line)
+{
+    static const WORD types[] = { EVENTLOG_ERROR_TYPE, EVENTLOG_WARNING_TYPE,
+        EVENTLOG_INFORMATION_TYPE, EVENTLOG_INFORMATION_TYPE };
+    bool is_known = severity >= 0 && (size_t)severity < ARRAYSIZE(types);
+    wchar_t *wide = win_wide(line);
+    HANDLE source = RegisterEventSourceW(NULL, L"submitd");
+    const wchar_t *texts[] = { wide ? wide : L"" };
+    if (source) {
+        ReportEventW(source, is_known ? types[severity] : EVENTLOG_INFORMATION_TYPE, 0, 1, NULL, 1,
+            0, texts, NULL);
+        DeregisterEventSource(source);
+    }
+    free(wide);
+}
