@@ -268,13 +268,15 @@ static enum secctx_status status_of(SECURITY_STATUS status, struct err *e)
     return status == SEC_E_BAD_BINDINGS ? SECCTX_BAD_BINDINGS : SECCTX_FAILED;
 }
 
-/* The server's token and the bindings, as many as there are of the two. */
+/* The server's token, and the bindings with it: NTLM puts them into the Type 3. Nothing for the
+ * first step. */
 static unsigned long fill_input(struct secctx *ctx, struct slice in, SecBuffer buffers[2])
 {
     unsigned long n = 0;
     void *p = (void *)(uintptr_t)in.p; /* SSPI has no const; the bytes are only read */
-    if (in.n > 0)
-        buffers[n++] = (SecBuffer){ (unsigned long)in.n, SECBUFFER_TOKEN, p };
+    if (in.n == 0)
+        return 0;
+    buffers[n++] = (SecBuffer){ (unsigned long)in.n, SECBUFFER_TOKEN, p };
     struct slice bindings = buf_slice(&ctx->bindings);
     p = (void *)(uintptr_t)bindings.p;
     if (bindings.n > 0)

@@ -36,6 +36,10 @@ extern const struct platform_signal platform_signals[];
 
 /* pthread_create for a thread that takes no signals: those belong to the loop's. */
 int platform_start_thread(pthread_t *ret_thread, void *(*run)(void *), void *arg);
+/* A condition whose waits do not mind that the wall clock is set. */
+bool platform_cond_init(pthread_cond_t *cond);
+/* Waits for a signal, at most `ms`; may also end early without one. */
+void platform_cond_wait_for(pthread_cond_t *cond, pthread_mutex_t *mutex, unsigned ms);
 /* Raises the number of open files to what the system allows. */
 void platform_raise_file_limit(void);
 /* A run of random bytes for message ids. */

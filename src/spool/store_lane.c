@@ -4,7 +4,6 @@
 #include "spool/store_internal.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 const struct err *op_why(const struct op *op)
 {
@@ -71,16 +70,10 @@ void store_post_failed(struct store *s, struct op *op, enum err_kind kind, const
 static void wait_for_work(struct store_lane *lane, unsigned wait_ms)
 {
     struct store *s = lane->store;
-    if (wait_ms == 0) {
+    if (wait_ms == 0)
         pthread_cond_wait(&lane->is_needed, &s->mutex);
-        return;
-    }
-    uint64_t until = disk_now_ms() + wait_ms;
-    const struct timespec at = {
-        .tv_sec = (time_t)(until / 1000),
-        .tv_nsec = (long)(until % 1000) * 1000000,
-    };
-    pthread_cond_timedwait(&lane->is_needed, &s->mutex, &at);
+    else
+        platform_cond_wait_for(&lane->is_needed, &s->mutex, wait_ms);
 }
 
 /* False when the store closes and nothing waits any more. */
@@ -116,13 +109,7 @@ bool store_lane_init(struct store_lane *lane, struct store *s)
 {
     lane->store = s;
     list_init(&lane->waiting);
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    bool is_fine = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 &&
-                   pthread_cond_init(&lane->is_needed, &attr) == 0;
-    pthread_condattr_destroy(&attr);
-    return is_fine;
+    return platform_cond_init(&lane->is_needed);
 }
 
 bool store_lane_start(struct store_lane *lane, struct err *e)

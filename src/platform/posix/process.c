@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 
 void platform_start(int *argc, char ***argv)
 {
@@ -17,6 +18,28 @@ const struct platform_signal platform_signals[] = {
     { SIGUSR1, PLATFORM_REOPEN_LOG },
     { 0, PLATFORM_STOP },
 };
+
+bool platform_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0)
+        return false;
+    bool is_fine = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 &&
+                   pthread_cond_init(cond, &attr) == 0;
+    pthread_condattr_destroy(&attr);
+    return is_fine;
+}
+
+void platform_cond_wait_for(pthread_cond_t *cond, pthread_mutex_t *mutex, unsigned ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += ms / 1000;
+    at.tv_nsec += (long)(ms % 1000) * 1000000;
+    at.tv_sec += at.tv_nsec / 1000000000;
+    at.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(cond, mutex, &at);
+}
 
 int platform_start_thread(pthread_t *ret_thread, void *(*run)(void *), void *arg)
 {

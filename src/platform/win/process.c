@@ -76,6 +76,21 @@ void platform_raise_file_limit(void)
     /* Windows has none for sockets; the C library's concerns its own few files. */
 }
 
+bool platform_cond_init(pthread_cond_t *cond)
+{
+    return pthread_cond_init(cond, NULL) == 0;
+}
+
+/* winpthreads knows no monotonic clock for conditions, but it can wait for a span. */
+void platform_cond_wait_for(pthread_cond_t *cond, pthread_mutex_t *mutex, unsigned ms)
+{
+    const struct timespec span = {
+        .tv_sec = ms / 1000,
+        .tv_nsec = (long)(ms % 1000) * 1000000,
+    };
+    pthread_cond_timedwait_relative_np(cond, mutex, &span);
+}
+
 int platform_start_thread(pthread_t *ret_thread, void *(*run)(void *), void *arg)
 {
     return pthread_create(ret_thread, NULL, run, arg);
