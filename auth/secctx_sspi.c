@@ -163,6 +163,8 @@ static bool acquire_named(
 static bool password_is_sound(const char *username, const struct secret *password, struct err *e)
 {
     struct slice bytes = secret_reveal(password);
+    if (username[0] == '\0')
+        return err_set(e, ERR_CONFIG, "username is empty, and there is a password");
     if (secret_is_empty(password))
         return err_set(e, ERR_CONFIG, "the password of '%s' is empty", username);
     if (!str_is_utf8(bytes) || memchr(bytes.p, '\0', bytes.n))

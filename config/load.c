@@ -105,8 +105,8 @@ static void apply_preset(struct load *l, const struct target *t, size_t row)
         };
         load_complain(l, at, "is missing and has no default");
     }
-    char *preset = platform_pick(
-        o->preset ? o->preset : "", o->preset_windows ? o->preset_windows : o->preset);
+    const char *usual = o->preset ? o->preset : "";
+    char *preset = o->preset_windows ? platform_pick(usual, o->preset_windows) : str_dup(usual);
     bool is_set = preset && option_set(o, t->base, slice_str(preset), false, &e);
     if (!preset)
         value_out_of_memory(&e);

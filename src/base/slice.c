@@ -28,19 +28,15 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-bool slice_contains(struct slice s, struct slice part)
+const char *slice_find(struct slice s, struct slice part)
 {
-    if (part.n == 0)
-        return true;
     while (s.n >= part.n) {
         const char *found = memchr(s.p, part.p[0], s.n - part.n + 1);
-        if (!found)
-            return false;
-        if (memcmp(found, part.p, part.n) == 0)
-            return true;
+        if (!found || memcmp(found, part.p, part.n) == 0)
+            return found;
         s = slice_skip(s, (size_t)(found - s.p) + 1);
     }
-    return false;
+    return NULL;
 }
 
 struct slice slice_trim(struct slice s)

@@ -46,8 +46,8 @@ static inline bool slice_eq(struct slice a, struct slice b)
 /* ASCII case-insensitive; other bytes are compared as they are (RFC 5321 2.4: verbs, keywords). */
 bool slice_eq_nocase(struct slice a, struct slice b);
 bool slice_starts_nocase(struct slice s, struct slice prefix);
-/* True when `part` stands somewhere in `s`; an empty part does in any. */
-bool slice_contains(struct slice s, struct slice part);
+/* Where `part`, which must not be empty, first stands in `s`; NULL when nowhere. */
+const char *slice_find(struct slice s, struct slice part);
 /* Without the blanks (space, tab, CR, LF) at both ends. */
 struct slice slice_trim(struct slice s);
 /* A decimal number of at most 18 digits and nothing else; *ret_n is set only on success. */

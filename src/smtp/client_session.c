@@ -217,7 +217,7 @@ void smtpc_hide_login(struct smtp_client *c)
     enum { RECOGNISABLE = 8 }; /* octets; shorter ones would be found by chance */
     struct slice login = buf_slice(&c->login);
     struct slice text = buf_slice(&c->parser.reply.text);
-    if (login.n < RECOGNISABLE || !slice_contains(text, login))
+    if (login.n < RECOGNISABLE || !slice_find(text, login))
         return;
     /* Some servers say "500 unknown command XXXX" and would write our password into our log. */
     smtp_reply_set(&c->parser.reply, c->parser.reply.code, "[the server repeats the login]");

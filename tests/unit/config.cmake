@@ -1,3 +1,6 @@
 submitd_test(config config)
+if(NOT WIN32)
+    submitd_test(config_files config)
+    submitd_test(platform platform)
+endif()
 submitd_test(routes config)
-submitd_test(platform platform)

@@ -1,2 +1,5 @@
 submitd_test(tls tls)
-submitd_test(net net)
+target_link_libraries(test_tls PRIVATE PkgConfig::GNUTLS)
+if(NOT WIN32)
+    submitd_test(net net)
+endif()

@@ -382,7 +382,7 @@ static bool take_line(struct buf *b, const char *end_of_line, struct buf *out)
 {
     struct slice all = buf_slice(b);
     size_t k = strlen(end_of_line);
-    const char *end = all.n > 0 ? memmem(all.p, all.n, end_of_line, k) : NULL;
+    const char *end = slice_find(all, slice_of(end_of_line, k));
     if (!end)
         return false;
     size_t n = (size_t)(end - all.p);
@@ -494,7 +494,7 @@ static bool has_seen(const struct run *r, const char *wanted, const char *after)
     transcript_decode(wanted, &text);
     buf_add_str(&text, after);
     struct slice seen = buf_slice(&r->seen), needle = buf_slice(&text);
-    bool is_there = seen.n > 0 && memmem(seen.p, seen.n, needle.p, needle.n);
+    bool is_there = slice_find(seen, needle) != NULL;
     buf_fini(&text);
     return is_there;
 }

@@ -759,3 +759,21 @@ Test(ntlm, shares_one_credential_between_threads)
     }
     sasl_account_unref(a);
 }
+
+/* An empty list of GSSAPI mechanisms is what a system without gss-ntlmssp has. */
+Test(ntlm, is_skipped_with_a_note_when_the_package_is_missing)
+{
+    setenv("GSS_MECH_CONFIG", "/dev/null", 1);
+    const struct sasl_mech *mech = NULL;
+    struct err e = { .kind = ERR_NONE };
+    cr_assert(sasl_choose("auto", "NTLM LOGIN", true, &mech, &e));
+    cr_expect_str_eq(mech->name, "LOGIN");
+    cr_assert(sasl_passed_over("NTLM LOGIN", true, mech, &e));
+    cr_expect(has(e.text, "LOGIN is used though the server offers NTLM"), "%s", e.text);
+    cr_expect(has(e.text, "install the package gss-ntlmssp"), "%s", e.text);
+    cr_assert_not(sasl_choose("ntlm", "NTLM LOGIN", true, &mech, &e));
+    cr_expect(has(e.text, "install the package gss-ntlmssp"), "%s", e.text);
+    cr_expect_eq(e.kind, ERR_CONFIG);
+    cr_assert_not(sasl_choose("auto", "NTLM", true, &mech, &e));
+    cr_expect(has(e.text, "install the package gss-ntlmssp"), "%s", e.text);
+}

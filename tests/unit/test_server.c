@@ -15,6 +15,15 @@ static size_t allocated(void)
 {
     return __sanitizer_get_current_allocated_bytes();
 }
+#elif defined(_WIN32)
+static size_t allocated(void)
+{
+    _HEAPINFO entry = { ._pentry = NULL };
+    size_t n = 0;
+    while (_heapwalk(&entry) == _HEAPOK)
+        n += entry._useflag == _USEDENTRY ? entry._size : 0;
+    return n;
+}
 #else
 static size_t allocated(void)
 {

@@ -652,8 +652,7 @@ static void check_end(struct runner *r)
         struct buf text;
         buf_init(&text, TRANSCRIPT_TEXT_MAX);
         transcript_decode(r->trace_claims[i].text, &text);
-        bool is_there =
-            memmem(buf_cstr(&r->trace), r->trace.len, buf_cstr(&text), text.len) != NULL;
+        bool is_there = slice_find(buf_slice(&r->trace), buf_slice(&text)) != NULL;
         if (is_there != r->trace_claims[i].is_wanted)
             FAIL(r, "the trace %s \"%s\":\n%s", is_there ? "holds" : "does not hold",
                 r->trace_claims[i].text, buf_cstr(&r->trace));

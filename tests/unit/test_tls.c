@@ -381,7 +381,7 @@ Test(tls, names_the_file_or_value_that_is_wrong)
         tls_trust_new(&(struct tls_trust_params){ .ca_file = "/nowhere/ca.pem" }, &trust, &e));
     cr_expect_str_eq(e.text, "tls_ca_file '/nowhere/ca.pem': No such file or directory");
     cr_expect_not(tls_trust_new(&(struct tls_trust_params){ .ca_file = "/tmp" }, &trust, &e));
-    cr_expect_str_eq(e.text, "tls_ca_file '/tmp': Is a directory");
+    cr_expect(strstr(e.text, "tls_ca_file '/tmp': "), "%s", e.text); /* Windows has other words */
     cr_expect_not(tls_trust_new(&(struct tls_trust_params){ .ca_file = "/dev/null" }, &trust, &e));
     cr_expect(strstr(e.text, "no certificate in PEM form"), "%s", e.text);
     cr_expect_not(tls_trust_new(&(struct tls_trust_params){ .pin = "sha1:x" }, &trust, &e));
