@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "tests" / "lab"))  # ntlmparse
 os.environ["LSAN_OPTIONS"] = f"suppressions={Path(__file__).with_name('lsan.supp')}:print_suppressions=0"
 
 from harness.certs import Certificates  # noqa: E402
+from harness import windows  # noqa: E402
 from harness.daemon import Submitd  # noqa: E402
 from harness.lab import Lab  # noqa: E402
 from harness.rogue import Rogue, Script  # noqa: E402
@@ -30,7 +31,10 @@ def pytest_configure():
 
 
 def program(config, name):
-    path = Path(config.getoption("--build")).resolve() / name
+    build = Path(config.getoption("--build")).resolve()
+    if windows.is_build(build):
+        return windows.program(build, name)
+    path = build / name
     if not path.exists():
         pytest.exit(f"{path} is missing: cmake --preset release && cmake --build --preset release", 2)
     return str(path)

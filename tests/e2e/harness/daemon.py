@@ -45,6 +45,8 @@ def standard_sections(upstream, port, log_file):
 class Submitd:
     """One running daemon. `sections` override the standard ones, option by option."""
 
+    stop_signal = signal.SIGTERM  # Ctrl-C for submitd.exe
+
     def __init__(self, binary, directory, upstream, sections=None):
         self.binary = binary
         self.port = free_port()
@@ -127,17 +129,17 @@ class Submitd:
             return next(int(line.split()[1]) for line in status if line.startswith(key + ":"))
 
     def stop(self):
-        """SIGTERM; it must end with 0. Never leaves a process behind."""
+        """Asks it to stop; it must end with 0. Never leaves a process behind."""
         if self.process is None:
             return
         was_running = self.process.poll() is None
         if was_running:
-            self.process.terminate()
+            self.process.send_signal(self.stop_signal)
         try:
             status = self.process.wait(TERM_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError("submitd did not end on SIGTERM:\n" + self.log()[-4000:]) from None
+            raise AssertionError("submitd did not end when it was asked to:\n" + self.log()[-4000:]) from None
         assert status == 0 or not was_running, f"submitd ended with {status}:\n{self.everything()[-4000:]}"
         assert not SANITIZER.search(self.said_on_stderr()), self.said_on_stderr()[-8000:]
