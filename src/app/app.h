@@ -1,6 +1,6 @@
 /*
- * What the subcommands share: their table's row, exit codes, options and operands.
- * main.c owns the table; each cmd_*.c is one subcommand.
+ * What the subcommands share: exit codes, options and operands.
+ * commands.c has their table; each cmd_*.c is one subcommand.
  */
 #ifndef SUBMITD_APP_APP_H
 #define SUBMITD_APP_APP_H
@@ -25,15 +25,7 @@ struct app_options {
 
 typedef int app_command_fn(const struct app_options *options);
 
-struct app_command {
-    const char *name;
-    app_command_fn *run;
-    const char *sentence; /* for --help */
-    const char *options;  /* the getopt letters it takes beside c and h */
-    int operands_max;     /* how many operands it takes at most */
-};
-
-app_command_fn app_run, app_check, app_doctor, app_queue, app_version;
+app_command_fn app_run, app_check, app_doctor, app_queue, app_secret, app_version;
 
 /* Loads and prints the problems to stderr; NULL: they are errors. */
 struct setup *app_load(const char *file);

@@ -1,5 +1,6 @@
-/* The command line: one table of subcommands, one of options. */
+/* The command line: parsed by the tables of commands.c. */
 #include "app/app.h"
+#include "app/commands.h"
 #include "base/str.h"
 #include "platform/platform.h"
 
@@ -7,71 +8,96 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct app_command commands[] = {
-    { "run", app_run,
-        "relay mail until SIGTERM (SIGHUP: load the configuration again, SIGUSR1: open the log "
-        "again)",
-        "", 0 },
-    { "check", app_check, "check the configuration and print it with every default, secrets masked",
-        "", 0 },
-    { "doctor", app_doctor, "walk the way to Exchange step by step, from DNS to login", "fta", 0 },
-    { "queue", app_queue, "show and change what waits in the spool", "jm", 2 },
-    { "version", app_version, "print the version", "", 0 },
+static app_command_fn *const functions[APP_COMMAND_COUNT] = {
+    [APP_RUN] = app_run,
+    [APP_CHECK] = app_check,
+    [APP_DOCTOR] = app_doctor,
+    [APP_QUEUE] = app_queue,
+    [APP_SECRET] = app_secret,
+    [APP_VERSION] = app_version,
 };
 
-static const struct option long_options[] = {
-    { "config", required_argument, NULL, 'c' },
-    { "from", required_argument, NULL, 'f' },
-    { "to", required_argument, NULL, 't' },
-    { "account", required_argument, NULL, 'a' },
-    { "json", no_argument, NULL, 'j' },
-    { "message", no_argument, NULL, 'm' },
-    { "help", no_argument, NULL, 'h' },
-    { NULL, 0, NULL, 0 },
-};
+enum { LONG_OPTIONS_MAX = 32, HELP_WIDTH = 17 };
+
+/* ---- help ---- */
+
+static void print_option(const struct app_option *o, FILE *to)
+{
+    int shown =
+        fprintf(to, "  --%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "") -
+        2;
+    fprintf(to, "%*s %s", shown < HELP_WIDTH ? HELP_WIDTH - shown : 0, "", o->sentence);
+    if (o->letter == 'c')
+        fprintf(to, " (default %s)", platform_default_config());
+    fprintf(to, "\n");
+}
+
+static void print_word(const struct app_word *w, FILE *to)
+{
+    int shown =
+        fprintf(to, "  %s%s%s", w->name, w->operands[0] != '\0' ? " " : "", w->operands) - 2;
+    fprintf(to, "%*s %s\n", shown < HELP_WIDTH ? HELP_WIDTH - shown : 0, "", w->sentence);
+}
+
+/* What only this command understands. */
+static void print_own(enum app_command_id id, FILE *to)
+{
+    bool has_heading = false;
+    for (size_t i = 0; i < app_option_row_count; i++) {
+        if (!strchr(app_commands[id].options, app_option_rows[i].letter))
+            continue;
+        fprintf(
+            to, "%s%s", has_heading ? "" : app_commands[id].name, has_heading ? "" : " only:\n");
+        has_heading = true;
+        print_option(&app_option_rows[i], to);
+    }
+    for (size_t i = 0; i < app_word_count; i++) {
+        if (app_words[i].command != id)
+            continue;
+        fprintf(
+            to, "%s%s", has_heading ? "" : app_commands[id].name, has_heading ? "" : " only:\n");
+        has_heading = true;
+        print_word(&app_words[i], to);
+    }
+}
 
 static void print_usage(FILE *to)
 {
     fprintf(to, "usage: submitd COMMAND [--config FILE] [OPTIONS]\n\ncommands:\n");
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].sentence);
+    for (size_t i = 0; i < APP_COMMAND_COUNT; i++)
+        fprintf(to, "  %-8s %s\n", app_commands[i].name, app_commands[i].sentence);
+    fprintf(to, "\noptions:\n");
+    for (size_t i = 0; i < app_option_row_count; i++) {
+        if (strchr("ch", app_option_rows[i].letter))
+            print_option(&app_option_rows[i], to);
+    }
+    for (unsigned id = 0; id < APP_COMMAND_COUNT; id++)
+        print_own((enum app_command_id)id, to);
     fprintf(to,
-        "\noptions:\n"
-        "  --config FILE     the configuration (default %s)\n"
-        "  --help            this text\n"
-        "doctor only:\n"
-        "  --account NAME    only this account (default: all)\n"
-        "  --from ADDRESS    also ask whether this sender is accepted\n"
-        "  --to ADDRESS      with --from: send a real message there\n"
-        "queue only:\n"
-        "  list [--json]     every message: state, tries, next try, last reply\n"
-        "  show ID           all that is known of one [--json], or the message itself [--message]\n"
-        "  retry ID|all      try at once, those held and failed, too\n"
-        "  hold ID|all       keep back, until: release ID|all\n"
-        "  cancel ID|all     remove; nobody is told\n"
         "\nexit status: 0 fine, 1 what was asked about is not fine, 2 usage or configuration "
-        "error\n",
-        platform_default_config());
+        "error\n");
 }
 
-static const struct app_command *find_command(const char *name)
+/* ---- parsing ---- */
+
+/* The command's place in the table; APP_COMMAND_COUNT: there is none of this name. */
+static size_t find_command(const char *name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strcmp(commands[i].name, name) == 0)
-            return &commands[i];
-    }
-    return NULL;
+    size_t i = 0;
+    while (i < APP_COMMAND_COUNT && strcmp(app_commands[i].name, name) != 0)
+        i++;
+    return i;
 }
 
 static int complain_about_command(const char *name)
 {
     const char *nearest = NULL;
     unsigned best = 3;
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        unsigned d = str_distance(name, commands[i].name, best);
+    for (size_t i = 0; i < APP_COMMAND_COUNT; i++) {
+        unsigned d = str_distance(name, app_commands[i].name, best);
         if (d < best) {
             best = d;
-            nearest = commands[i].name;
+            nearest = app_commands[i].name;
         }
     }
     fprintf(stderr, "submitd: there is no command '%s'", name);
@@ -102,6 +128,14 @@ static int take_option(const struct app_command *command, int letter, struct app
     return -1;
 }
 
+static void make_long_options(struct option options[LONG_OPTIONS_MAX])
+{
+    for (size_t i = 0; i < app_option_row_count && i + 1 < LONG_OPTIONS_MAX; i++)
+        options[i] = (struct option){ .name = app_option_rows[i].name,
+            .has_arg = app_option_rows[i].argument ? required_argument : no_argument,
+            .val = app_option_rows[i].letter };
+}
+
 int main(int argc, char **argv)
 {
     platform_start(&argc, &argv);
@@ -115,10 +149,13 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--version") == 0)
         return app_version(NULL);
-    const struct app_command *command = find_command(argv[1]);
-    if (!command)
+    size_t id = find_command(argv[1]);
+    if (id == APP_COMMAND_COUNT)
         return complain_about_command(argv[1]);
+    const struct app_command *command = &app_commands[id];
     struct app_options options = { .config = platform_default_config() };
+    struct option long_options[LONG_OPTIONS_MAX] = { 0 };
+    make_long_options(long_options);
     int letter;
     while ((letter = getopt_long(argc - 1, argv + 1, "c:h", long_options, NULL)) != -1) {
         int status = take_option(command, letter, &options);
@@ -133,5 +170,5 @@ int main(int argc, char **argv)
         return APP_USAGE;
     }
     platform_protect_memory();
-    return command->run(&options);
+    return functions[id](&options);
 }

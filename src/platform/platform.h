@@ -6,6 +6,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/ip.h"
+#include "base/secret.h"
 
 #include <pthread.h>
 #include <stdint.h>
@@ -19,7 +21,8 @@ void platform_start(int *argc, char ***argv);
 
 /* The machine's full name when it is known, else its short one; "localhost" when there is none. */
 void platform_hostname(char *name, size_t size);
-/* Keeps secrets out of core dumps and debuggers of other users. Best effort. */
+/* No core dumps, and no other process of this user may attach or read our memory. Called before the
+ * first secret is read, and again by platform_become_user. Best effort. */
 void platform_protect_memory(void);
 enum platform_wish {
     PLATFORM_STOP,       /* drain, then end */
@@ -70,6 +73,63 @@ bool platform_file_is_private(const char *path, struct err *e);
  * should be a secret buffer). Fails when it exits other than 0, writes more than fits, or runs
  * longer than `timeout_ms`. Blocks. */
 bool platform_run_command(const char *command, uint64_t timeout_ms, struct buf *out, struct err *e);
+
+/* --- who we are ------------------------------------------------------------------------------- */
+
+/* The user that the service runs as when nothing else is configured. */
+#define PLATFORM_SERVICE_USER "submitd"
+/*
+ * Started as root: takes the user's id, group and groups for good, and verifies that there is no
+ * way back; "root" runs on as root. Started as another user: nothing is done, and a `user` that is
+ * neither the default nor that user is an error. Before any thread is started. Where the service
+ * manager alone decides (Windows) it does nothing.
+ */
+bool platform_become_user(const char *user, struct err *e);
+
+/* --- the service manager (systemd; on Windows the SCM) ---------------------------------------- */
+
+enum platform_service_state {
+    PLATFORM_SERVICE_READY,     /* it serves; also the end of a reload, however it ended */
+    PLATFORM_SERVICE_RELOADING, /* the configuration is being loaded again */
+    PLATFORM_SERVICE_STOPPING,  /* no new clients; what is under way may end */
+};
+/* `status` is one sentence for people (`systemctl status`). Without a manager nothing happens. */
+void platform_tell_service(enum platform_service_state state, const char *status);
+/* Only the sentence: why the start failed, for one. */
+void platform_tell_status(const char *status);
+/* platform_tell_alive must be called at least this often, else we are taken for hung and are
+ * started again; 0: nobody watches. */
+uint64_t platform_watchdog_ms(void);
+void platform_tell_alive(void);
+
+enum { PLATFORM_SOCKETS_MAX = 64, PLATFORM_SOCKET_NAME_MAX = 128 };
+
+/* A listening TCP socket that the service manager opened for us (socket activation). */
+struct platform_socket {
+    int fd;                              /* the taker closes it or gives it to a listener */
+    char name[PLATFORM_SOCKET_NAME_MAX]; /* FileDescriptorName=, NUL-terminated */
+    struct ip_addr address;              /* where it listens */
+    uint16_t port;
+};
+/* The sockets that are handed over, once in a process's life: a second call finds none. Fails when
+ * one is no listening TCP socket. None is fine. */
+bool platform_take_sockets(
+    struct platform_socket sockets[PLATFORM_SOCKETS_MAX], size_t *ret_count, struct err *e);
+
+/* --- passwords -------------------------------------------------------------------------------- */
+
+/* From the terminal, which does not show it and is asked twice, or the first line of standard input
+ * when that is no terminal. The line's end is left out; an empty password is an error. Blocks. */
+bool platform_read_password(const char *prompt, struct secret **ret_password, struct err *e);
+/*
+ * Encrypts a password so that the service on this machine can read it and nobody else, and appends
+ * to `out` what the operator has to do with the result: whole lines, ready to print, among them the
+ * one for [account]. `name` says which account it is for: letters, digits, '.', '-' and '_'
+ * (checked by the caller). Blocks.
+ */
+bool platform_secret_protect(
+    const struct secret *password, const char *name, struct buf *out, struct err *e);
+
 /* The system's log: syslog on POSIX, the event log on Windows. `severity` 0 error .. 3 debug. */
 void platform_syslog(int severity, const char *line);
 

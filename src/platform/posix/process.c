@@ -1,7 +1,7 @@
 #include "platform/platform.h"
+#include "platform/posix/posix.h"
 
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -55,8 +55,7 @@ void platform_protect_memory(void)
 {
     const struct rlimit none = { .rlim_cur = 0, .rlim_max = 0 };
     setrlimit(RLIMIT_CORE, &none);
-    /* Not dumpable also means: no other process of this user may attach or read /proc/PID/mem. */
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    posix_set_tracing();
 }
 
 void platform_raise_file_limit(void)

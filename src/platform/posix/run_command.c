@@ -1,5 +1,6 @@
 #include "platform/platform.h"
 #include "base/secret.h"
+#include "platform/posix/posix.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,8 +25,13 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+/* The child's three standard descriptors. */
+struct ends {
+    int input, output, complaints;
+};
+
 /* In the child of a process with threads: only async-signal-safe calls are allowed up to exec. */
-static _Noreturn void become_shell(const char *line, int output, int nothing)
+static _Noreturn void become_shell(const char *line, const struct ends *ends)
 {
     const struct sigaction by_default = { .sa_handler = SIG_DFL };
     sigset_t none;
@@ -33,14 +39,16 @@ static _Noreturn void become_shell(const char *line, int output, int nothing)
     setpgid(0, 0); /* a group of its own, so that a timeout ends its children as well */
     sigaction(SIGPIPE, &by_default, NULL); /* the daemon ignores it, and exec would keep that */
     sigprocmask(SIG_SETMASK, &none, NULL);
-    bool is_ready = dup2(nothing, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
-                    dup2(nothing, STDERR_FILENO) >= 0;
+    bool is_ready = dup2(ends->input, STDIN_FILENO) >= 0 &&
+                    dup2(ends->output, STDOUT_FILENO) >= 0 &&
+                    dup2(ends->complaints, STDERR_FILENO) >= 0;
     if (is_ready)
         execl("/bin/sh", "sh", "-c", line, (char *)NULL);
     _exit(127);
 }
 
-static bool start(const char *line, struct command *c, struct err *e)
+static bool start(
+    const char *line, int input, enum posix_stderr complaints, struct command *c, struct err *e)
 {
     int ends[2];
     int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -53,7 +61,10 @@ static bool start(const char *line, struct command *c, struct err *e)
     }
     pid_t pid = fork();
     if (pid == 0)
-        become_shell(line, ends[1], nothing);
+        become_shell(
+            line, &(struct ends){ .input = input >= 0 ? input : nothing,
+                      .output = ends[1],
+                      .complaints = complaints == POSIX_STDERR_OURS ? STDERR_FILENO : nothing });
     int why = errno;
     close(nothing);
     close(ends[1]);
@@ -126,12 +137,13 @@ static bool judge(int status, struct err *e)
     return true;
 }
 
-bool platform_run_command(const char *command, uint64_t timeout_ms, struct buf *out, struct err *e)
+bool posix_run_command(const char *command, int input, enum posix_stderr complaints,
+    uint64_t timeout_ms, struct buf *out, struct err *e)
 {
     enum { TIMEOUT_MAX_MS = 3600 * 1000 }; /* poll takes an int */
     uint64_t timeout = timeout_ms < TIMEOUT_MAX_MS ? timeout_ms : TIMEOUT_MAX_MS;
     struct command c = { .deadline_ms = now_ms() + timeout };
-    if (!start(command, &c, e))
+    if (!start(command, input, complaints, &c, e))
         return false;
     int status = 0;
     bool has_ended = read_output(&c, out, e) && wait_for_end(&c, &status, e);
@@ -141,4 +153,9 @@ bool platform_run_command(const char *command, uint64_t timeout_ms, struct buf *
         return false;
     }
     return judge(status, e);
+}
+
+bool platform_run_command(const char *command, uint64_t timeout_ms, struct buf *out, struct err *e)
+{
+    return posix_run_command(command, -1, POSIX_STDERR_NOWHERE, timeout_ms, out, e);
 }
