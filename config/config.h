@@ -117,6 +117,10 @@ struct config_log {
     enum config_log_level level;
 };
 
+struct config_service {
+    char *user; /* whom to become when started as root */
+};
+
 struct config {
     char *file;
     struct config_listener *listeners;
@@ -127,6 +131,7 @@ struct config {
     size_t account_count;
     struct config_delivery delivery;
     struct config_log log;
+    struct config_service service;
 };
 
 /*

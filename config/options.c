@@ -1,4 +1,5 @@
 #include "config/options.h"
+#include "platform/platform.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -405,6 +406,19 @@ static const struct option log_options[] = {
 };
 #undef FIELD
 
+#define FIELD(member) offsetof(struct config_service, member)
+static const struct option service_options[] = {
+    { .name = "user",
+        .kind = &value_text,
+        .offset = FIELD(user),
+        .preset = PLATFORM_SERVICE_USER,
+        .help = "Started as root, submitd takes this user's rights for good, after it has bound "
+                "its listeners and read its passwords; the log and the spool are opened, and a "
+                "reload is done, as this user. root: stay root, in a container for one. Without "
+                "effect when another user starts submitd, as systemd does, and on Windows." },
+};
+#undef FIELD
+
 #define ROWS(table) .options = (table), .count = ARRAY_LEN(table)
 const struct section sections[SECTION_COUNT] = {
     [SECTION_LISTENER] = { .name = "listener",
@@ -441,6 +455,11 @@ const struct section sections[SECTION_COUNT] = {
         .size = sizeof(struct config_log),
         .offset = offsetof(struct config, log),
         .help = "The log of messages and sessions." },
+    [SECTION_SERVICE] = { .name = "service",
+        ROWS(service_options),
+        .size = sizeof(struct config_service),
+        .offset = offsetof(struct config, service),
+        .help = "How submitd runs on this machine." },
 };
 static_assert(ARRAY_LEN(upstream_options) <= SECTION_OPTIONS_MAX, "the loader counts on it");
 

@@ -28,8 +28,9 @@ enum section_id {
     SECTION_ACCOUNT,
     SECTION_DELIVERY,
     SECTION_LOG,
+    SECTION_SERVICE,
 };
-enum { SECTION_COUNT = SECTION_LOG + 1, SECTION_OPTIONS_MAX = 24 };
+enum { SECTION_COUNT = SECTION_SERVICE + 1, SECTION_OPTIONS_MAX = 24 };
 
 struct section {
     const char *name;

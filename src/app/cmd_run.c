@@ -2,15 +2,17 @@
 #include "app/app.h"
 #include "app/daemon_spool.h"
 #include "app/password_watch.h"
+#include "base/str.h"
 #include "ops/log.h"
 #include "platform/platform.h"
 #include "relay/gateway.h"
+#include "relay/handed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PROBLEMS_MAX = 256 * 1024 };
+enum { PROBLEMS_MAX = 256 * 1024, STATUS_MAX = 400 };
 
 struct daemon {
     const char *config_file;
@@ -18,7 +20,9 @@ struct daemon {
     struct daemon_spool *spool; /* NULL: the configuration wants none */
     struct gateway *gateway;
     struct password_watch *passwords;
-    bool is_reloading;      /* a worker has the three below */
+    struct timer *heart; /* tells the service manager's watchdog that the loop turns; NULL: none */
+    char *user;          /* that we were to become at the start */
+    bool is_reloading;   /* a worker has the three below */
     bool must_reload_again; /* SIGHUP came meanwhile */
     struct setup *loaded;
     struct buf problems;
@@ -77,20 +81,47 @@ static bool spool_fits(const struct daemon *d, struct err *e)
         "the spool was switched on or moved to '%s', which takes a restart", c->spool);
 }
 
-static void put_in_force(struct daemon *d)
+static void tell_ready(const struct config *c)
+{
+    char status[STATUS_MAX];
+    snprintf(
+        status, sizeof status, "Relays to %s:%u", c->upstream.host, (unsigned)c->upstream.port);
+    platform_tell_service(PLATFORM_SERVICE_READY, status);
+}
+
+static void warn_of_user(const struct daemon *d)
+{
+    if (strcmp(d->loaded->config->service.user, d->user) != 0)
+        log_event(LOG_LEVEL_WARNING, "user_not_changed",
+            LOG_STR("user", d->loaded->config->service.user),
+            LOG_STR("remedy", "[service] user takes a restart"));
+}
+
+static bool put_in_force(struct daemon *d)
 {
     struct err why;
     if (!spool_fits(d, &why) || !gateway_reload(d->gateway, d->loaded, &why)) {
         log_event(LOG_LEVEL_ERROR, "reload_failed", LOG_STR("reason", why.text),
             LOG_STR("remedy", "the old configuration stays in force"));
         setup_unref(d->loaded);
-        return;
+        return false;
     }
     if (!open_log(d->loaded->config, &why))
         log_event(LOG_LEVEL_ERROR, "log_not_opened", LOG_STR("reason", why.text),
             LOG_STR("remedy", "the old log stays in use"));
     password_watch_set(d->passwords, d->loaded->config);
+    warn_of_user(d);
     log_event(LOG_LEVEL_INFO, "reloaded", LOG_STR("config", d->config_file));
+    return true;
+}
+
+static void end_reload(struct daemon *d, bool is_in_force)
+{
+    if (is_in_force)
+        tell_ready(d->loaded->config);
+    else
+        platform_tell_service(PLATFORM_SERVICE_READY,
+            "The new configuration could not be used, the old one stays in force; see the log");
 }
 
 static void loaded_again(void *arg)
@@ -100,11 +131,13 @@ static void loaded_again(void *arg)
     if (d->is_stopping) /* the gateway may be gone */
         setup_unref(d->loaded);
     else if (d->loaded)
-        put_in_force(d);
-    else
+        end_reload(d, put_in_force(d));
+    else {
         log_event(LOG_LEVEL_ERROR, "reload_failed",
             LOG_STR("reason", "the configuration has errors"),
             LOG_STR("remedy", "the old configuration stays in force; see: submitd check"));
+        end_reload(d, false);
+    }
     d->loaded = NULL;
     buf_fini(&d->problems);
     d->is_reloading = false;
@@ -119,6 +152,8 @@ static void start_reload(struct daemon *d)
         return;
     buf_init(&d->problems, PROBLEMS_MAX);
     d->is_reloading = loop_work(d->loop, load_again, loaded_again, d);
+    if (d->is_reloading)
+        platform_tell_service(PLATFORM_SERVICE_RELOADING, "Loads the configuration again");
 }
 
 /* --- signals --- */
@@ -150,6 +185,7 @@ static void on_stop(void *user, int signum)
     d->is_stopping = true;
     log_event(LOG_LEVEL_INFO, "stopping", LOG_INT("signal", signum),
         LOG_INT("clients", gateway_clients(d->gateway)));
+    platform_tell_service(PLATFORM_SERVICE_STOPPING, "Stops when what is under way has ended");
     gateway_drain(d->gateway, on_drained, d);
 }
 
@@ -215,11 +251,38 @@ static bool build_spool(struct daemon *d, const struct config_delivery *config, 
            daemon_spool_new(d->loop, config, on_spool_opened, d, &d->spool, e);
 }
 
-static bool build(struct daemon *d, struct setup *setup, struct err *e)
+/* Twice within the time that the watchdog allows. It comes from the loop: one that hangs is silent.
+ */
+static void beat(void *user)
 {
-    return open_log(setup->config, e) && loop_new(&d->loop, e) && catch_signals(d, e) &&
-           build_spool(d, &setup->config->delivery, e) && watch_passwords(d, setup->config, e) &&
-           gateway_new(d->loop, setup, daemon_spool_delivery(d->spool), &d->gateway, e);
+    struct daemon *d = user;
+    platform_tell_alive();
+    timer_set(d->heart, loop_now_ms(d->loop) + platform_watchdog_ms() / 2);
+}
+
+static bool build_heart(struct daemon *d, struct err *e)
+{
+    if (platform_watchdog_ms() == 0)
+        return true;
+    d->heart = timer_new(d->loop, beat, d);
+    if (!d->heart)
+        return err_set(e, ERR_MEMORY, "out of memory");
+    beat(d);
+    return true;
+}
+
+/* What only root may do, when we are root: ports below 1024. */
+static bool build_gateway(
+    struct daemon *d, struct setup *setup, struct handed *handed, struct err *e)
+{
+    return platform_take_sockets(handed->sockets, &handed->count, e) && loop_new(&d->loop, e) &&
+           gateway_new(d->loop, setup, handed, &d->gateway, e);
+}
+
+static bool build_rest(struct daemon *d, const struct config *c, struct err *e)
+{
+    return catch_signals(d, e) && build_heart(d, e) && build_spool(d, &c->delivery, e) &&
+           watch_passwords(d, c, e);
 }
 
 static void log_started(const struct daemon *d, const struct config *c)
@@ -236,26 +299,62 @@ static void log_started(const struct daemon *d, const struct config *c)
     buf_fini(&hosts);
 }
 
+/* The log and the spool are the service's own: as root we would leave files that it cannot write.
+ */
+static bool build(struct daemon *d, struct setup *setup, struct err *e)
+{
+    struct handed handed = { .count = 0 };
+    struct err no_gateway;
+    bool has_gateway = build_gateway(d, setup, &handed, &no_gateway);
+    const struct config *c = setup->config;
+    d->user = str_dup(c->service.user);
+    if (!platform_become_user(c->service.user, e) || !open_log(c, e))
+        return false;
+    if (!has_gateway) { /* only now, because the log tells it */
+        *e = no_gateway;
+        return false;
+    }
+    if (!d->user)
+        return err_set(e, ERR_MEMORY, "out of memory");
+    handed_close_rest(&handed);
+    if (!build_rest(d, c, e))
+        return false;
+    gateway_start(d->gateway, daemon_spool_delivery(d->spool));
+    return true;
+}
+
+static int fail_to_start(const char *why, const struct setup *setup)
+{
+    char status[STATUS_MAX];
+    snprintf(status, sizeof status, "Cannot start: %.300s", why);
+    platform_tell_status(status);
+    log_event(LOG_LEVEL_ERROR, "start_failed", LOG_STR("reason", why));
+    if (strcmp(setup->config->log.target, "stderr") != 0)
+        fprintf(stderr, "submitd: %s\n", why);
+    return APP_NOT_FINE;
+}
+
 int app_run(const struct app_options *options)
 {
     struct setup *setup = app_load(options->config);
-    if (!setup)
+    if (!setup) {
+        platform_tell_status("The configuration has errors; see: submitd check");
         return APP_USAGE;
+    }
     platform_raise_file_limit();
     struct daemon d = { .config_file = options->config };
     struct err why;
-    if (!build(&d, setup, &why)) {
-        log_event(LOG_LEVEL_ERROR, "start_failed", LOG_STR("reason", why.text));
-        if (strcmp(setup->config->log.target, "stderr") != 0)
-            fprintf(stderr, "submitd: %s\n", why.text);
-        return APP_NOT_FINE;
-    }
+    if (!build(&d, setup, &why))
+        return fail_to_start(why.text, setup);
     log_started(&d, setup->config);
+    tell_ready(setup->config);
     loop_run(d.loop);
     log_event(LOG_LEVEL_INFO, "stopped", LOG_INT("pid", getpid()));
     password_watch_free(d.passwords);
     gateway_free(d.gateway);
     daemon_spool_free(d.spool);
+    timer_free(d.heart);
+    free(d.user);
     loop_free(d.loop);
     log_close();
     return APP_FINE;

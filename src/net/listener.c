@@ -106,8 +106,9 @@ static bool explain(const struct ip_addr *addr, uint16_t port, int status, struc
     switch (status) {
     case UV_EACCES:
         return err_set(e, ERR_CONFIG,
-            "cannot listen on %s: no permission for a port below 1024; run as root, give "
-            "CAP_NET_BIND_SERVICE, or use a port above 1023",
+            "cannot listen on %s: no permission for a port below 1024; start (or restart, when it "
+            "was "
+            "a reload) as root, give CAP_NET_BIND_SERVICE, or use a port above 1023",
             where);
     case UV_EADDRINUSE:
         return err_set(e, ERR_CONFIG,
@@ -126,12 +127,12 @@ static bool explain(const struct ip_addr *addr, uint16_t port, int status, struc
     }
 }
 
-bool listener_new(struct loop *loop, const struct ip_addr *addr, uint16_t port, listener_fn *fn,
-    void *user, struct listener **ret_listener, struct err *e)
+/* Without a socket yet. */
+static struct listener *make(struct loop *loop, listener_fn *fn, void *user)
 {
     struct listener *l = calloc(1, sizeof *l);
     if (!l)
-        return err_set(e, ERR_MEMORY, "out of memory");
+        return NULL;
     l->loop = loop;
     l->fn = fn;
     l->user = user;
@@ -140,6 +141,15 @@ bool listener_new(struct loop *loop, const struct ip_addr *addr, uint16_t port, 
     uv_timer_init(&loop->uv, &l->retry);
     l->tcp.data = l;
     l->retry.data = l;
+    return l;
+}
+
+bool listener_new(struct loop *loop, const struct ip_addr *addr, uint16_t port, listener_fn *fn,
+    void *user, struct listener **ret_listener, struct err *e)
+{
+    struct listener *l = make(loop, fn, user);
+    if (!l)
+        return err_set(e, ERR_MEMORY, "out of memory");
     struct sockaddr_storage name = { .ss_family = 0 };
     set_sockaddr(addr, port, &name);
     int status =
@@ -149,6 +159,26 @@ bool listener_new(struct loop *loop, const struct ip_addr *addr, uint16_t port, 
     if (status != 0) {
         listener_free(l);
         return explain(addr, port, status, e);
+    }
+    *ret_listener = l;
+    return true;
+}
+
+bool listener_adopt(struct loop *loop, int fd, listener_fn *fn, void *user,
+    struct listener **ret_listener, struct err *e)
+{
+    struct listener *l = make(loop, fn, user);
+    int status = l ? uv_tcp_open(&l->tcp, (uv_os_sock_t)fd) : UV_ENOMEM;
+    if (status != 0) {
+        uv_fs_t request;
+        uv_fs_close(NULL, &request, fd, NULL);
+    }
+    if (status == 0)
+        status = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
+    if (status != 0) {
+        listener_free(l);
+        return err_set(
+            e, ERR_IO, "the socket that was handed over cannot be used: %s", uv_strerror(status));
     }
     *ret_listener = l;
     return true;

@@ -16,6 +16,9 @@ typedef void listener_fn(void *user, struct conn *c);
  * port below 1024). Port 0 takes a free one. IPv6 sockets are IPv6 only. */
 bool listener_new(struct loop *loop, const struct ip_addr *addr, uint16_t port, listener_fn *fn,
     void *user, struct listener **ret_listener, struct err *e);
+/* The same for a listening TCP socket that somebody else has bound; takes `fd`. */
+bool listener_adopt(struct loop *loop, int fd, listener_fn *fn, void *user,
+    struct listener **ret_listener, struct err *e);
 uint16_t listener_port(const struct listener *l);
 void listener_free(struct listener *l);
 /* Stops and resumes accepting; connections wait in the kernel meanwhile. When the process is out of

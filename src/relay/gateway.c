@@ -3,6 +3,7 @@
 #include "ops/log.h"
 #include "relay/census.h"
 #include "relay/delivery.h"
+#include "relay/handed.h"
 #include "relay/inbound.h"
 #include "relay/pool.h"
 
@@ -14,6 +15,7 @@ struct door {
     struct gateway *gateway;
     const struct config_listener *config; /* of the gateway's present setup */
     struct listener *listener;
+    bool is_announced; /* in the log */
 };
 
 struct gateway {
@@ -153,8 +155,21 @@ static void close_door(struct door *d)
     free(d);
 }
 
+/* On the socket that was handed over for it, or else on one of its own. */
+static bool listen_at(struct door *d, struct handed *handed, struct err *e)
+{
+    const struct config_listener *config = d->config;
+    int fd = -1;
+    if (handed && !handed_take(handed, config, &fd, e))
+        return false;
+    if (fd >= 0)
+        return listener_adopt(d->gateway->loop, fd, on_accept, d, &d->listener, e);
+    return listener_new(
+        d->gateway->loop, &config->address, config->port, on_accept, d, &d->listener, e);
+}
+
 static struct door *open_door(
-    struct gateway *g, const struct config_listener *config, struct err *e)
+    struct gateway *g, const struct config_listener *config, struct handed *handed, struct err *e)
 {
     struct door *d = calloc(1, sizeof *d);
     if (!d) {
@@ -163,17 +178,26 @@ static struct door *open_door(
     }
     d->gateway = g;
     d->config = config;
-    if (!listener_new(g->loop, &config->address, config->port, on_accept, d, &d->listener, e)) {
+    if (!listen_at(d, handed, e)) {
         err_prefix(e, "[listener%s%s]", config->name[0] ? " " : "", config->name);
         close_door(d);
         return NULL;
     }
-    char ip[IP_TEXT_MAX];
-    ip_format(&config->address, ip);
-    log_event(LOG_LEVEL_INFO, "listening",
-        LOG_STR("listener", config->name[0] ? config->name : "default"), LOG_STR("address", ip),
-        LOG_INT("port", listener_port(d->listener)));
     return d;
+}
+
+static void announce_doors(struct gateway *g)
+{
+    for (size_t i = 0; i < g->door_count; i++) {
+        struct door *d = g->doors[i];
+        char ip[IP_TEXT_MAX];
+        ip_format(&d->config->address, ip);
+        if (!d->is_announced)
+            log_event(LOG_LEVEL_INFO, "listening",
+                LOG_STR("listener", d->config->name[0] ? d->config->name : "default"),
+                LOG_STR("address", ip), LOG_INT("port", listener_port(d->listener)));
+        d->is_announced = true;
+    }
 }
 
 /* The door that is open at this place already and was not taken over yet. */
@@ -187,7 +211,8 @@ static size_t find_door(
 }
 
 /* Opens what is missing first, so that a failure changes nothing. */
-static bool set_doors(struct gateway *g, const struct config *config, struct err *e)
+static bool set_doors(
+    struct gateway *g, const struct config *config, struct handed *handed, struct err *e)
 {
     struct door *doors[GATEWAY_LISTENERS_MAX];
     bool is_new[GATEWAY_LISTENERS_MAX] = { false }, is_kept[GATEWAY_LISTENERS_MAX] = { false };
@@ -196,7 +221,7 @@ static bool set_doors(struct gateway *g, const struct config *config, struct err
     for (size_t i = 0; i < config->listener_count; i++) {
         size_t old = find_door(g, &config->listeners[i], is_kept);
         is_new[i] = old == g->door_count;
-        doors[i] = is_new[i] ? open_door(g, &config->listeners[i], e) : g->doors[old];
+        doors[i] = is_new[i] ? open_door(g, &config->listeners[i], handed, e) : g->doors[old];
         if (!doors[i]) {
             for (size_t j = 0; j < i; j++)
                 close_door(is_new[j] ? doors[j] : NULL);
@@ -272,28 +297,34 @@ static void on_drain_timer(void *user)
     say_drained(g);
 }
 
-bool gateway_new(struct loop *loop, struct setup *setup, struct delivery *delivery,
+bool gateway_new(struct loop *loop, struct setup *setup, struct handed *handed,
     struct gateway **ret_gateway, struct err *e)
 {
     struct gateway *g = calloc(1, sizeof *g);
     if (!g)
         return err_set(e, ERR_MEMORY, "out of memory");
     g->loop = loop;
-    g->delivery = delivery;
     list_init(&g->clients);
     g->census = census_new();
     g->drain_timer = timer_new(loop, on_drain_timer, g);
     bool has_all = g->census && g->drain_timer && setup_attach(setup, loop);
     if (!has_all)
         err_set(e, ERR_MEMORY, "out of memory");
-    if (!has_all || !set_doors(g, setup->config, e)) {
+    if (!has_all || !set_doors(g, setup->config, handed, e)) {
         gateway_free(g);
         return false;
     }
-    put_in_force(g, setup);
-    warm_up(g);
+    g->setup = setup;
     *ret_gateway = g;
     return true;
+}
+
+void gateway_start(struct gateway *g, struct delivery *delivery)
+{
+    g->delivery = delivery;
+    announce_doors(g);
+    put_in_force(g, g->setup);
+    warm_up(g);
 }
 
 bool gateway_reload(struct gateway *g, struct setup *setup, struct err *e)
@@ -302,8 +333,9 @@ bool gateway_reload(struct gateway *g, struct setup *setup, struct err *e)
         return err_set(e, ERR_LIMIT, "submitd is shutting down");
     if (!setup_attach(setup, g->loop))
         return err_set(e, ERR_MEMORY, "out of memory");
-    if (!set_doors(g, setup->config, e))
+    if (!set_doors(g, setup->config, NULL, e))
         return false;
+    announce_doors(g);
     setup_inherit(setup, g->setup);
     setup_retire(g->setup);
     let_go_of_setup(g);

@@ -9,6 +9,7 @@
 #include "relay/setup.h"
 
 struct delivery;
+struct handed;
 struct gateway;
 
 enum {
@@ -16,11 +17,14 @@ enum {
     GATEWAY_DRAIN_MS = 30 * 1000, /* a message in flight may take so long after SIGTERM */
 };
 
-/* Takes the reference to `setup` when it succeeds. Binds every listener or none; `e` names the one
- * that failed. */
-/* `delivery` NULL: no spool, or not yet; it follows each reload, and outlives the gateway. */
-bool gateway_new(struct loop *loop, struct setup *setup, struct delivery *delivery,
+/* Binds every listener or none, which is all that root may be needed for; `e` names the one that
+ * failed. A listener uses the socket of `handed` that is meant for it (NULL: there are none). Takes
+ * the reference to `setup` when it succeeds. Clients wait in the kernel until gateway_start. */
+bool gateway_new(struct loop *loop, struct setup *setup, struct handed *handed,
     struct gateway **ret_gateway, struct err *e);
+/* Serves from the loop's next turn on. `delivery` NULL: no spool, or not yet; it follows each
+ * reload, and outlives the gateway. Before the loop runs. */
+void gateway_start(struct gateway *g, struct delivery *delivery);
 /* The spool is there now: for clients that connect from now on. */
 void gateway_use_delivery(struct gateway *g, struct delivery *delivery);
 /* Listeners that stay in the configuration keep their sockets; sessions in flight keep their setup.

@@ -5,11 +5,11 @@ import subprocess
 
 import pytest
 
-from harness.daemon import ini_text
+from harness.daemon import OWN_USER, ini_text
 from harness.message import field_values
 from harness.net import free_port
 
-COMMANDS = ["run", "check", "doctor", "version"]
+COMMANDS = ["run", "check", "doctor", "queue", "secret", "version"]
 
 
 @pytest.fixture
@@ -33,7 +33,8 @@ def config(tmp_path):
 def good(**overrides):
     sections = {"upstream": {"host": "mail.corp.example"},
                 "account": {"username": "CORP\\svc", "password": "Hush-Hush-1"},
-                "delivery": {"on_failure": "defer"}}  # no spool folder needed
+                "delivery": {"on_failure": "defer"},  # no spool folder needed
+                "service": {"user": OWN_USER}}
     sections.update(overrides)
     return sections
 

@@ -1,5 +1,6 @@
 """submitd as a process: its configuration file, its log, its signals."""
 import os
+import pwd
 import re
 import signal
 import smtplib
@@ -10,6 +11,7 @@ from .net import Raw, free_port
 from .wait import until
 
 TERM_SECONDS = 20
+OWN_USER = pwd.getpwuid(os.geteuid()).pw_name  # whoever runs the tests: nothing is dropped
 SANITIZER = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:")  # in a sanitized build
 
 
@@ -39,6 +41,7 @@ def standard_sections(upstream, port, log_file):
         "account": {"username": upstream.username, "password": upstream.password},
         "delivery": {"on_failure": "defer"},
         "log": {"target": log_file, "level": "debug"},
+        "service": {"user": OWN_USER},
     }
 
 
@@ -64,11 +67,14 @@ class Submitd:
         self.config_file.write_text(text, encoding="utf-8")
         os.chmod(self.config_file, 0o600)
 
-    def start(self, env=None):
+    def command(self):
+        return [self.binary, "run", "--config", str(self.config_file)]
+
+    def start(self, env=None, command=None, **popen):
+        """`popen` goes to Popen: user, pass_fds and the like."""
         with open(self.stderr_file, "ab") as stderr:
-            self.process = subprocess.Popen(
-                [self.binary, "run", "--config", str(self.config_file)], stdin=subprocess.DEVNULL,
-                stdout=stderr, stderr=stderr, env={**os.environ, **(env or {})})
+            self.process = subprocess.Popen(command or self.command(), stdin=subprocess.DEVNULL, stdout=stderr,
+                                            stderr=stderr, env={**os.environ, **(env or {})}, **popen)
         until(self._is_listening, 15, "submitd listening")
         return self
 
