@@ -148,6 +148,8 @@ void config_unref(struct config *c);
 bool config_print(const struct config *c, struct buf *out);
 /* The reference page (Markdown), made of the option tables. */
 bool config_print_reference(struct buf *out);
+/* The manual page submitd.ini(5) in roff, made of the same. */
+bool config_print_manual(struct buf *out);
 
 /* The account for a client and a sender ("" is the null sender, matched by the pattern "<>" only):
  * the first match in file order, else the default, else NULL. */

@@ -51,6 +51,11 @@ def sandbox_program(request):
 
 
 @pytest.fixture(scope="session")
+def docs_program(request):
+    return program(request.config, "submitd-docs")
+
+
+@pytest.fixture(scope="session")
 def certs(tmp_path_factory):
     return Certificates(tmp_path_factory.mktemp("certs"))
 
