@@ -225,7 +225,8 @@ bool load_read_file(const char *path, struct buf *out, struct err *e)
     char bytes[4096];
     FILE *f = platform_open(path);
     if (!f)
-        return err_set(e, ERR_CONFIG, "cannot be opened: %s", strerror(errno));
+        return err_set(e, ERR_CONFIG, "cannot be opened: %s%s", strerror(errno),
+            errno == EACCES ? "; the user that submitd runs as must be able to read it" : "");
     setvbuf(f, NULL, _IONBF, 0); /* no copy of a secret in stdio's memory */
     bool fits = true;
     size_t n = 1;

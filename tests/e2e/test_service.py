@@ -125,7 +125,8 @@ def test_reload_is_done_as_that_user(nobodys, shared_sandbox, rcpt):
     daemon.wait_event("reloaded")
     os.chmod(daemon.config_file, 0o600)
     daemon.process.send_signal(signal.SIGHUP)
-    assert "Permission denied" in daemon.wait_event("config_problem").get("reason")
+    assert re.search("Permission denied; the user that submitd runs as",
+                     daemon.wait_event("config_problem").get("reason"))
     daemon.wait_event("reload_failed")
     give_to_nobody(daemon)
     text = daemon.config_file.read_text().replace(f"port = {daemon.port}\n", f"port = {low_port()}\n")
