@@ -1,8 +1,8 @@
-"""A private Postfix that keeps whatever comes: the other side of the comparison. Needs root.
+"""A private Postfix that keeps whatever comes, or relays it: the other side of the comparison. Needs root.
 
 Everything that could slow its acknowledging down and is not the storing itself is off: no chroot, no name
-lookups, no anvil for this machine's own clients, no flow control, no delivery (what comes is put on hold). What
-makes a message safe stays as it is packaged: cleanup(8) writes and fsyncs a queue file before it answers.
+lookups, no anvil for this machine's own clients, no flow control. What makes a message safe stays as it is
+packaged: cleanup(8) writes and fsyncs a queue file before it answers.
 """
 import os
 import shutil
@@ -38,9 +38,27 @@ smtpd_peername_lookup = no
 smtpd_client_connection_count_limit = 0
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_end_of_data_restrictions =
-smtpd_client_restrictions = static:{{HOLD}}
+message_size_limit = 100000000
+mailbox_size_limit = 0
 default_process_limit = {processes}
 local_header_rewrite_clients =
+"""
+
+KEEP_CF = """\
+smtpd_client_restrictions = static:{HOLD}
+"""
+
+# Sessions are kept for the next message (tlsproxy and scache); LOGIN, because Cyrus' NTLM is version 1.
+RELAY_CF = """\
+relayhost = [127.0.0.1]:{port}
+smtp_tls_security_level = verify
+smtp_tls_verify_cert_match = localhost
+smtp_tls_CAfile = {ca}
+smtp_tls_connection_reuse = yes
+smtp_sasl_auth_enable = yes
+smtp_sasl_mechanism_filter = login
+smtp_sasl_security_options = noanonymous
+smtp_sasl_password_maps = inline:{{ {{[127.0.0.1]:{port} = {user}:{password}}} }}
 """
 
 MASTER_CF = """\
@@ -55,6 +73,9 @@ verify    unix - - n - 1 verify
 flush     unix n - n 1000? 0 flush
 proxymap  unix - - n - - proxymap
 smtp      unix - - n - - smtp
+tlsproxy  unix - - n - 0 tlsproxy
+scache    unix - - n - 1 scache
+tlsmgr    unix - - n 1000? 1 tlsmgr
 error     unix - - n - - error
 retry     unix - - n - - error
 anvil     unix - - n - 1 anvil
@@ -66,27 +87,33 @@ def is_available():
     return os.geteuid() == 0 and shutil.which("postfix", path="/usr/sbin") is not None
 
 
+def relay_cf(upstream):
+    """What to add to the configuration, so that messages go on to this server (harness.upstream)."""
+    return RELAY_CF.format(port=upstream.port, ca=upstream.ca, user=upstream.username, password=upstream.password)
+
+
 class Postfix:
     """Listens on `port` from start() to stop()."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, more_cf=KEEP_CF):
         self.home, self.port = Path(directory), free_port()
         self.config = self.home / "etc"
         for name in ("etc", "spool", "data"):
             (self.home / name).mkdir(parents=True)
         shutil.chown(self.home / "data", "postfix")
         facts = {"home": self.home, "port": self.port, "processes": PROCESSES}
-        (self.config / "main.cf").write_text(MAIN_CF.format(**facts), encoding="ascii")
+        (self.config / "main.cf").write_text(MAIN_CF.format(**facts) + more_cf, encoding="ascii")
         (self.config / "master.cf").write_text(MASTER_CF.format(**facts), encoding="ascii")
 
-    def command(self, *words):
-        result = subprocess.run(words, capture_output=True, text=True, check=False)
+    def command(self, *words, enter=None):
+        result = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=enter)
         log = self.home / "postfix.log"
         assert result.returncode == 0, f"{' '.join(words)}: {result.stderr}{log.read_text() if log.exists() else ''}"
         return result.stdout
 
-    def start(self):
-        self.command("/usr/sbin/postfix", "-c", str(self.config), "start")
+    def start(self, enter=None):
+        """`enter` is called in the process that becomes Postfix."""
+        self.command("/usr/sbin/postfix", "-c", str(self.config), "start", enter=enter)
         return self
 
     def stop(self):
