@@ -237,7 +237,9 @@ bool tx_open_writer(struct transaction *t)
 {
     if (!wants_spool(t) && !tx_is_queue_mode(t))
         return true;
-    t->writer = store_writer_new(delivery_store(t->delivery));
+    struct store *store = delivery_store(t->delivery);
+    /* Beside a session it is a copy that is thrown away when the upstream has taken the message. */
+    t->writer = t->session ? store_copy_new(store) : store_writer_new(store);
     if (t->writer)
         store_writer_on_drain(t->writer, on_writer_drain, t);
     return t->writer != NULL;

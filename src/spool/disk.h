@@ -6,6 +6,7 @@
 #define SUBMITD_SPOOL_DISK_H
 
 #include "base/err.h"
+#include "base/slice.h"
 
 #include <stdint.h>
 
@@ -16,6 +17,14 @@ bool disk_make_private(const char *path, struct err *e);
 bool disk_lock(const char *path, int *ret_lock, struct err *e);
 /* -1 is fine. */
 void disk_unlock(int lock);
+/* A private file without a name, beside `path`; its room is free again when it is closed, however
+ * that comes. *ret_fd is 0 or above. */
+bool disk_scratch_open(const char *path, int *ret_fd, struct err *e);
+/* All of `bytes` from octet `at` on, not fsync'd. */
+bool disk_scratch_write(int fd, uint64_t at, struct slice bytes, const char *path, struct err *e);
+bool disk_scratch_read(int fd, uint64_t at, char *to, size_t n, const char *path, struct err *e);
+/* -1 is fine. */
+void disk_scratch_close(int fd);
 /* Octets that this process may still write to the file system of `path`; UINT64_MAX when the
  * system does not say. */
 uint64_t disk_free(const char *path);

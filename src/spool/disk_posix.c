@@ -106,6 +106,61 @@ void disk_unlock(int lock)
         close(lock);
 }
 
+bool disk_scratch_open(const char *path, int *ret_fd, struct err *e)
+{
+    char *name = str_format("%s-copy-XXXXXX", path);
+    if (!name)
+        return err_set(e, ERR_MEMORY, "spool '%s': out of memory", path);
+    int fd = mkostemp(name, O_CLOEXEC);
+    if (fd < 0)
+        err_set(e, ERR_IO, "spool '%s': cannot make a file beside it: %s", path, strerror(errno));
+    else
+        unlink(name);
+    free(name);
+    if (fd < 0)
+        return false;
+    *ret_fd = fd;
+    return true;
+}
+
+bool disk_scratch_write(int fd, uint64_t at, struct slice bytes, const char *path, struct err *e)
+{
+    while (bytes.n > 0) {
+        ssize_t n = pwrite(fd, bytes.p, bytes.n, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            enum err_kind kind = errno == ENOSPC || errno == EDQUOT ? ERR_LIMIT : ERR_IO;
+            return err_set(e, kind, "spool '%s': a file beside it: %s", path, strerror(errno));
+        }
+        bytes = slice_skip(bytes, (size_t)n);
+        at += (uint64_t)n;
+    }
+    return true;
+}
+
+bool disk_scratch_read(int fd, uint64_t at, char *to, size_t n, const char *path, struct err *e)
+{
+    while (n > 0) {
+        ssize_t got = pread(fd, to, n, (off_t)at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return err_set(e, ERR_IO, "spool '%s': a file beside it: %s", path,
+                got < 0 ? strerror(errno) : "a part of the message is missing");
+        to += got;
+        at += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+void disk_scratch_close(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
 uint64_t disk_free(const char *path)
 {
     struct statvfs fs;

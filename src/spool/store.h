@@ -99,6 +99,9 @@ struct store_writer;
 
 /* NULL when out of memory. */
 struct store_writer *store_writer_new(struct store *s);
+/* The same for a body that will hardly ever be committed: what does not fit into memory goes into a
+ * scratch file, and into the spool with the commit. */
+struct store_writer *store_copy_new(struct store *s);
 /* `text` is copied. After a failure it does nothing; the commit will tell. */
 void store_writer_add(struct store_writer *w, struct slice text);
 /* True above STORE_HIGH_WATER until below STORE_LOW_WATER; on_drain then comes from store_poll. */

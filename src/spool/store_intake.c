@@ -1,7 +1,10 @@
 /* Bodies on their way in, and their commit. */
+#include "spool/disk.h"
 #include "spool/store_internal.h"
 
 #include <stdlib.h>
+
+enum { CHUNKS_PER_STEP = 64 }; /* 4 MB: others' commits do not wait longer for one that is long */
 
 /* --- a chunk on its way to disk ahead of the commit --- */
 
@@ -22,6 +25,14 @@ static bool add_chunk(
     return row_insert_chunk(c, w->number, chunk, text, e);
 }
 
+/* Without a scratch file (too many are open) chunks become rows. */
+static bool has_scratch(const struct store *s, struct store_writer *w, uint64_t chunk)
+{
+    if (w->is_copy && chunk == 0 && w->scratch < 0)
+        disk_scratch_open(s->path, &w->scratch, NULL);
+    return w->scratch >= 0;
+}
+
 static bool run_spill(struct store *s, struct op *op, struct err *e)
 {
     struct spill *p = (struct spill *)op;
@@ -30,7 +41,12 @@ static bool run_spill(struct store *s, struct op *op, struct err *e)
         *e = w->loss;
         return false;
     }
-    return keeper_has_room(s, e) && add_chunk(s, w, p->chunk, buf_slice(&p->text), e);
+    if (!keeper_has_room(s, e))
+        return false;
+    struct slice text = buf_slice(&p->text);
+    if (has_scratch(s, w, p->chunk))
+        return disk_scratch_write(w->scratch, p->chunk * STORE_CHUNK_SIZE, text, s->path, e);
+    return add_chunk(s, w, p->chunk, text, e);
 }
 
 static void lose_spill(struct op *op)
@@ -96,7 +112,16 @@ struct store_writer *store_writer_new(struct store *s)
     if (!w)
         return NULL;
     w->store = s;
+    w->scratch = -1;
     buf_init(&w->text, STORE_CHUNK_SIZE);
+    return w;
+}
+
+struct store_writer *store_copy_new(struct store *s)
+{
+    struct store_writer *w = store_writer_new(s);
+    if (w)
+        w->is_copy = true;
     return w;
 }
 
@@ -133,6 +158,24 @@ uint64_t store_writer_size(const struct store_writer *w)
 
 /* --- the commit, alone or with the message that bounced --- */
 
+/* Of a copy in the scratch file, a step's chunks become rows. *ret_more is false when none are left
+ * to move. */
+static bool move_chunks(struct store *s, struct store_writer *w, bool *ret_more, struct err *e)
+{
+    uint64_t first = (uint64_t)w->op.steps * CHUNKS_PER_STEP;
+    *ret_more = w->scratch >= 0 && first < w->chunks;
+    if (!*ret_more)
+        return true;
+    char *text = malloc(STORE_CHUNK_SIZE);
+    bool is_fine = text || err_set(e, ERR_MEMORY, "spool '%s': out of memory", s->path);
+    for (uint64_t i = first; is_fine && i < w->chunks && i < first + CHUNKS_PER_STEP; i++)
+        is_fine = disk_scratch_read(
+                      w->scratch, i * STORE_CHUNK_SIZE, text, STORE_CHUNK_SIZE, s->path, e) &&
+                  add_chunk(s, w, i, slice_of(text, STORE_CHUNK_SIZE), e);
+    free(text);
+    return is_fine;
+}
+
 /* Every chunk that was handed over is there; then the incoming row makes place for the real one. */
 static bool take_chunks(struct sql *c, const struct store_writer *w, struct err *e)
 {
@@ -164,7 +207,11 @@ static bool run_commit(struct store *s, struct op *op, struct err *e)
 {
     struct store_writer *w = (struct store_writer *)op;
     struct sql *c = &s->writer.sql;
-    return may_commit(s, w, e) && take_chunks(c, w, e) &&
+    if (!may_commit(s, w, e) || !move_chunks(s, w, &op->is_unfinished, e))
+        return false;
+    if (op->is_unfinished)
+        return true;
+    return take_chunks(c, w, e) &&
            row_insert(c, w->number, w->message, (int64_t)w->message->state, w->size, e) &&
            (w->text.len == 0 ||
                row_insert_chunk(c, w->number, w->chunks, buf_slice(&w->text), e)) &&
@@ -173,6 +220,7 @@ static bool run_commit(struct store *s, struct op *op, struct err *e)
 
 static void free_writer(struct store_writer *w)
 {
+    disk_scratch_close(w->scratch);
     store_message_free(w->message);
     store_message_free(w->original);
     buf_fini(&w->text);
@@ -229,9 +277,13 @@ static bool run_discard(struct store *s, struct op *op, struct err *e)
 {
     (void)e;
     struct store_writer *w = (struct store_writer *)op;
-    if (w->orphan)
+    bool has_rows = w->scratch < 0 || op->steps > 0;
+    if (w->orphan && has_rows) {
         list_add_tail(&s->orphans, &w->orphan->link);
-    w->orphan = NULL;
+        w->orphan = NULL;
+    }
+    disk_scratch_close(w->scratch); /* here, because it takes its time */
+    w->scratch = -1;
     return true;
 }
 

@@ -173,7 +173,10 @@ struct store_writer {
     store_done_fn *done;
     void *user;
 
+    bool is_copy; /* store_copy_new; chunks may be in the scratch file */
+
     /* The writer's thread only. */
+    int scratch;   /* the file; -1: chunks are rows */
     bool has_lost; /* a chunk did not get to disk: `loss` says why */
     struct err loss;
 };

@@ -213,9 +213,11 @@ void check_done(struct answer *a)
     cr_assert(!a->has_failed, "%s", a->why.text);
 }
 
+bool as_copy;
+
 struct store_writer *write_body(struct slice body, size_t piece)
 {
-    struct store_writer *w = store_writer_new(store);
+    struct store_writer *w = as_copy ? store_copy_new(store) : store_writer_new(store);
     for (size_t at = 0; at < body.n; at += piece) {
         size_t n = body.n - at < piece ? body.n - at : piece;
         store_writer_add(w, slice_of(body.p + at, n));

@@ -40,6 +40,7 @@ struct answer {
 /* For a store_done_fn; check_done waits for success. */
 void on_done(void *user, const struct err *why);
 void check_done(struct answer *a);
+extern bool as_copy; /* for write_body, and so for commit and put */
 struct store_writer *write_body(struct slice body, size_t piece);
 void commit(const struct store_message *m, struct slice body);
 void put(const char *id, const char *account, int64_t next_try);

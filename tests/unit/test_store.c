@@ -92,7 +92,15 @@ Test(store, keeps_empty_fields)
     store_message_free(m);
 }
 
-Test(store, keeps_bodies_of_every_length)
+static bool has_drained;
+
+static void on_drain(void *user)
+{
+    (void)user;
+    has_drained = true;
+}
+
+static void keep_bodies_of_every_length(void)
 {
     static const size_t sizes[] = { 1, 4096, 65535, 65536, 65537, 131071, 131072, 131073, 1000000 };
     static const size_t pieces[] = { 1, 1000, 65536, 10000000 };
@@ -117,6 +125,58 @@ Test(store, keeps_bodies_of_every_length)
     }
     cr_assert_eq(ask("SELECT count(*) FROM chunk"), 0);
     cr_assert_eq(ask("SELECT count(*) FROM rcpt"), 0);
+}
+
+Test(store, keeps_bodies_of_every_length)
+{
+    keep_bodies_of_every_length();
+}
+
+Test(store, keeps_copies_of_every_length)
+{
+    as_copy = true;
+    keep_bodies_of_every_length();
+}
+
+/* More than one step of the commit takes. */
+Test(store, keeps_a_long_copy)
+{
+    enum { SIZE = 9 * 1000 * 1000 };
+    as_copy = true;
+    char *body = make_body(SIZE, 1);
+    struct store_message *m = make_message("long", 1);
+    commit(m, slice_of(body, SIZE));
+    store_message_free(m);
+    m = find("long");
+    cr_assert_eq(m->size, SIZE);
+    check_body(m->number, slice_of(body, SIZE));
+    store_message_free(m);
+    free(body);
+}
+
+static long long octets_in_folder(void)
+{
+    char command[160], text[32] = "";
+    snprintf(command, sizeof command, "cat %s/*-wal %s/*-copy-* 2>&- | wc -c", folder, folder);
+    FILE *f = popen(command, "r");
+    cr_assert(f && fgets(text, sizeof text, f) && pclose(f) == 0);
+    return atoll(text);
+}
+
+Test(store, writes_nothing_for_a_copy_that_is_thrown_away)
+{
+    long long before = octets_in_folder();
+    as_copy = true;
+    char *body = make_body(3000000, 1);
+    struct store_writer *w = write_body(slice_of(body, 3000000), 3000000);
+    store_writer_on_drain(w, on_drain, NULL);
+    run_until(&has_drained);
+    cr_assert_eq(ask("SELECT count(*) FROM chunk"), 0);
+    store_writer_discard(w);
+    put("behind it", "work", NOW);
+    cr_assert_eq(ask("SELECT count(*) FROM message"), 1);
+    cr_assert_leq(octets_in_folder() - before, 200000);
+    free(body);
 }
 
 static unsigned order[300], order_count;
@@ -232,14 +292,6 @@ Test(store, commits_no_message_with_a_hole)
     wait_until("SELECT count(*) FROM chunk", 0);
     store_message_free(m);
     free(body);
-}
-
-static bool has_drained;
-
-static void on_drain(void *user)
-{
-    (void)user;
-    has_drained = true;
 }
 
 Test(store, holds_back_who_writes_faster_than_the_disk)

@@ -66,6 +66,7 @@ static void submit(unsigned count)
     for (unsigned i = 0; i < count; i++, entries++) {
         cr_assert_lt(entries, LEDGER_MAX);
         struct store_message *m = message_of(entries);
+        as_copy = entries % 2 == 1;
         store_writer_commit(
             write_body(body_of(entries), 30000), m, on_done, &ledger[entries].commit);
         store_message_free(m);
@@ -273,10 +274,11 @@ static struct answer commit_on_full_disk(size_t size)
 
 Test(store_faults, say_that_the_disk_is_full)
 {
-    static const size_t sizes[] = { 60000, BODY_MAX };
+    static const size_t sizes[] = { 60000, BODY_MAX, BODY_MAX };
     submit(30);
     wait_for_commits();
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        as_copy = i == 2;
         disk_fill();
         struct answer a = { 0 };
         unsigned kept = 0;
@@ -459,7 +461,7 @@ static const char *route_anew(void *user, const struct ip_addr *client, const ch
 
 static struct store_writer *write_some(size_t size)
 {
-    struct store_writer *w = store_writer_new(store);
+    struct store_writer *w = size % 2 == 1 ? store_copy_new(store) : store_writer_new(store);
     if (w)
         store_writer_add(w, slice_of(stuff, size));
     return w;
@@ -518,7 +520,7 @@ static void change_without_memory(const struct store_message *m, const struct st
 static bool work_without_memory(
     long nth, const struct store_message *m, const struct store_message *bounce)
 {
-    static const size_t sizes[] = { 10, 200000 };
+    static const size_t sizes[] = { 10, 200000, 11, 200001 }; /* odd ones are copies */
     struct answer a[ARRAY_LEN(sizes)] = { 0 };
     atomic_store(&until_none, nth);
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
