@@ -342,6 +342,7 @@ int app_run(const struct app_options *options)
         return APP_USAGE;
     }
     platform_raise_file_limit();
+    platform_keep_memory();
     struct daemon d = { .config_file = options->config };
     struct err why;
     if (!build(&d, setup, &why))

@@ -45,7 +45,10 @@ bool platform_cond_init(pthread_cond_t *cond);
 void platform_cond_wait_for(pthread_cond_t *cond, pthread_mutex_t *mutex, unsigned ms);
 /* Raises the number of open files to what the system allows. */
 void platform_raise_file_limit(void);
-/* A run of random bytes for message ids. */
+/* Lets freed memory stay with the process, up to a few MB, instead of going back and forth between
+ * it and the system with every message. */
+void platform_keep_memory(void);
+/* A run of random bytes for message ids; for one thread. */
 void platform_random(void *p, size_t n);
 /* True when a login needs no name and password, because the process has an account of its own. */
 bool platform_has_identity(void);

@@ -45,9 +45,8 @@ void platform_hostname(char *name, size_t size)
         snprintf(name, size, "%s", own);
 }
 
-void platform_random(void *p, size_t n)
+static void ask_kernel(unsigned char *to, size_t n)
 {
-    unsigned char *to = p;
     while (n > 0) {
         ssize_t got = getrandom(to, n, 0);
         if (got < 0 && errno == EINTR)
@@ -58,6 +57,23 @@ void platform_random(void *p, size_t n)
         to += got;
         n -= (size_t)got;
     }
+}
+
+/* A message's id takes a few bytes: many are asked for at once. */
+void platform_random(void *p, size_t n)
+{
+    static unsigned char store[512];
+    static size_t left;
+    if (n > sizeof store) {
+        ask_kernel(p, n);
+        return;
+    }
+    if (n > left) {
+        ask_kernel(store, sizeof store);
+        left = sizeof store;
+    }
+    left -= n;
+    memcpy(p, store + left, n);
 }
 
 bool platform_has_identity(void)

@@ -1,6 +1,7 @@
 #include "platform/platform.h"
 #include "platform/posix/posix.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -56,6 +57,14 @@ void platform_protect_memory(void)
     const struct rlimit none = { .rlim_cur = 0, .rlim_max = 0 };
     setrlimit(RLIMIT_CORE, &none);
     posix_set_tracing();
+}
+
+void platform_keep_memory(void)
+{
+    /* glibc's 128 KB of each are about one message under way. */
+    enum { KEPT_OCTETS = 16 * 1024 * 1024, OWN_MAPPING_OCTETS = 4 * 1024 * 1024 };
+    mallopt(M_TRIM_THRESHOLD, KEPT_OCTETS);
+    mallopt(M_MMAP_THRESHOLD, OWN_MAPPING_OCTETS);
 }
 
 void platform_raise_file_limit(void)
