@@ -125,12 +125,13 @@ bool buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 {
     va_list again;
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    size_t room = b->cap - b->off - b->len; /* most of what is added fits already */
+    int n = vsnprintf(room > 0 ? b->data + b->off + b->len : NULL, room, fmt, ap);
     char *to = n < 0 ? NULL : buf_reserve(b, (size_t)n); /* make_room keeps a byte for the NUL */
-    if (to) {
+    if (to && (size_t)n >= room)
         vsnprintf(to, (size_t)n + 1, fmt, again);
+    if (to)
         b->len += (size_t)n;
-    }
     va_end(again);
     b->failed = b->failed || !to;
     return to != NULL;

@@ -125,10 +125,24 @@ static bool add_shown(struct buf *out, unsigned char c)
     }
 }
 
+/* Octets at the front that are shown as they are whatever follows: most of all text. */
+static size_t plain_length(struct slice s)
+{
+    size_t n = 0;
+    while (n < s.n && s.p[n] >= ' ' && s.p[n] <= '~')
+        n++;
+    return n;
+}
+
 bool str_add_printable(struct buf *out, struct slice s)
 {
     bool fits = true;
     while (fits && s.n > 0) {
+        size_t plain = plain_length(s);
+        fits = buf_add(out, s.p, plain);
+        s = slice_skip(s, plain);
+        if (!fits || s.n == 0)
+            break;
         size_t n = utf8_length(s);
         unsigned char c = (unsigned char)s.p[0];
         bool is_c1 = n == 2 && c == 0xc2 && (unsigned char)s.p[1] < 0xa0; /* U+0080..U+009F */

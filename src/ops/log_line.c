@@ -53,20 +53,39 @@ static bool needs_quotes(struct slice value)
 static bool add_quoted(struct buf *out, struct slice value)
 {
     bool fits = buf_add_char(out, '"');
+    size_t done = 0;
     for (size_t i = 0; fits && i < value.n; i++) {
-        if (value.p[i] == '"' || value.p[i] == '\\')
-            fits = buf_add_char(out, '\\');
-        fits = fits && buf_add_char(out, value.p[i]);
+        if (value.p[i] != '"' && value.p[i] != '\\')
+            continue;
+        fits = buf_add(out, value.p + done, i - done) && buf_add_char(out, '\\');
+        done = i;
     }
-    return fits && buf_add_char(out, '"');
+    return fits && buf_add(out, value.p + done, value.n - done) && buf_add_char(out, '"');
+}
+
+static bool add_key(struct buf *out, const char *key)
+{
+    return buf_add_char(out, ' ') && buf_add_str(out, key) && buf_add_char(out, '=');
+}
+
+/* A name, an address, an id: nothing in it must be changed or quoted. */
+static bool is_plain(struct slice value)
+{
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.p[i] <= ' ' || value.p[i] > '~' || strchr("\"\\=", value.p[i]))
+            return false;
+    }
+    return value.n > 0 && value.n <= LOG_VALUE_MAX;
 }
 
 static bool add_text_field(struct buf *out, const struct log_field *field)
 {
+    bool fits = add_key(out, field->key);
+    if (is_plain(field->text))
+        return fits && buf_add_slice(out, field->text);
     struct buf value;
     buf_init(&value, LOG_LINE_MAX);
     make_printable(&value, field->text);
-    bool fits = buf_addf(out, " %s=", field->key);
     if (fits && needs_quotes(buf_slice(&value)))
         fits = add_quoted(out, buf_slice(&value));
     else if (fits)
@@ -75,13 +94,25 @@ static bool add_text_field(struct buf *out, const struct log_field *field)
     return fits;
 }
 
+static bool add_number(struct buf *out, int64_t number)
+{
+    char digits[24], *front = digits + sizeof digits;
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    do
+        *--front = (char)('0' + left % 10);
+    while ((left /= 10) > 0);
+    if (number < 0)
+        *--front = '-';
+    return buf_add(out, front, (size_t)(digits + sizeof digits - front));
+}
+
 bool log_line_add_text(struct buf *out, struct log_stamp at, enum log_level level,
     const char *event, const struct log_field *fields)
 {
     bool fits = add_stamp(out, at) && buf_addf(out, " %s %s", log_level_name(level), event);
     for (; fits && fields->kind != LOG_FIELD_END; fields++) {
         if (fields->kind == LOG_FIELD_NUMBER)
-            fits = buf_addf(out, " %s=%lld", fields->key, (long long)fields->number);
+            fits = add_key(out, fields->key) && add_number(out, fields->number);
         else if (fields->text.p)
             fits = add_text_field(out, fields);
     }

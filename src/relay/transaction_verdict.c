@@ -75,8 +75,7 @@ static void add_repairs(const struct transaction *t, struct buf *out)
 void tx_log_message(const struct transaction *t, enum log_level level, const char *event,
     const char *reply, const char *reason)
 {
-    char ip[IP_TEXT_MAX];
-    ip_format(&t->client, ip);
+    const char *ip = t->client_literal + (t->client.len == 16 ? strlen("IPv6:") : 0);
     struct buf to, repairs;
     buf_init(&to, LOG_RECIPIENTS_MAX);
     buf_init(&repairs, 128);

@@ -171,7 +171,8 @@ bool smtpc_event_reply(
 
 void smtpc_send_line(struct smtp_client *c, const char *line)
 {
-    buf_addf(&c->out, "%s\r\n", line);
+    buf_add_str(&c->out, line);
+    buf_add(&c->out, "\r\n", 2);
     smtpc_trace_line(c, true, slice_str(line));
 }
 

@@ -313,7 +313,7 @@ static const struct {
 
 static bool add_path(struct buf *out, const char *verb, const struct smtp_path *path)
 {
-    return buf_addf(out, "%s:<", verb) && buf_add_slice(out, path->mailbox) &&
+    return buf_add_str(out, verb) && buf_add(out, ":<", 2) && buf_add_slice(out, path->mailbox) &&
            buf_add_char(out, '>');
 }
 

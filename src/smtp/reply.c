@@ -78,11 +78,18 @@ static struct slice take_line(struct slice *text)
     return line;
 }
 
+static bool add_code(struct buf *out, unsigned code)
+{
+    const char digits[] = { (char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10),
+        (char)('0' + code % 10) };
+    return buf_add(out, digits, sizeof digits);
+}
+
 bool smtp_reply_add_oneline(const struct smtp_reply *r, struct buf *out)
 {
     if (r->code == 0)
         return true;
-    bool fits = buf_addf(out, "%u", r->code);
+    bool fits = add_code(out, r->code);
     const char *joint = " ";
     for (struct slice rest = buf_slice(&r->text); rest.n > 0; joint = " / ") {
         struct slice line = slice_trim(take_line(&rest));
@@ -114,7 +121,7 @@ bool smtp_reply_add_wire(const struct smtp_reply *r, struct buf *out)
         struct slice line = take_line(&rest);
         is_last = !end;
         /* RFC 5321 4.2: the blank is there also when no text follows. */
-        fits = fits && buf_addf(out, "%u%c", r->code, is_last ? ' ' : '-') &&
+        fits = fits && add_code(out, r->code) && buf_add_char(out, is_last ? ' ' : '-') &&
                add_clean(out, line) && buf_add_str(out, "\r\n");
     } while (!is_last);
     return fits;

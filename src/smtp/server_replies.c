@@ -83,12 +83,18 @@ static void flush_slots(struct smtp_server *s)
  * blank. */
 bool server_add_line(struct buf *out, unsigned code, const char *status, const char *text)
 {
-    bool done = buf_addf(out, "%03u ", code);
+    size_t n = strlen(text);
+    char digits[] = { (char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10),
+        (char)('0' + code % 10), ' ' };
+    bool done = buf_add(out, digits, sizeof digits);
     if (status)
         done = buf_add_str(out, status) && buf_add_char(out, ' ') && done;
-    for (; *text; text++)
-        done = buf_add_char(out, *text == '\r' || *text == '\n' ? ' ' : *text) && done;
-    return buf_add(out, "\r\n", 2) && done;
+    char *to = buf_reserve(out, n);
+    for (size_t i = 0; to && i < n; i++)
+        to[i] = text[i] == '\r' || text[i] == '\n' ? ' ' : text[i];
+    if (to)
+        buf_commit(out, n);
+    return buf_add(out, "\r\n", 2) && done && to;
 }
 
 /* A reply of our own, behind those that are open: NULL, or the slot where it waits. */
