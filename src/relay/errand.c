@@ -21,6 +21,8 @@ struct errand {
     struct pool_wait *wait;
     struct outbound *session;
     bool has_answers, was_rested;
+    bool has_asked;       /* DATA went out with the envelope and cannot be taken back */
+    bool mail_is_refused; /* and DATA's reply is still awaited */
     struct store_message *message;
     errand_fn *fn;
     void *user;
@@ -128,12 +130,13 @@ static bool end_if_about_us(struct errand *e, const struct smtp_reply *reply)
         return false;
     pool_heed(e->pool, reply);
     set_reply(e, reply);
-    if (e->phase == WANT_VERDICTS && outbound_is_ready(e->session)) {
+    bool is_late = e->phase == WANT_VERDICTS && e->has_asked;
+    if (e->phase == WANT_VERDICTS && !is_late && outbound_is_ready(e->session)) {
         smtp_client_rset(outbound_client(e->session), loop_now_ms(e->loop));
         outbound_flush(e->session);
     }
     bool is_throttle = reply->code == 421 || reply->code == 432;
-    end(e, is_throttle ? ERRAND_THROTTLED : ERRAND_NO_UPSTREAM, e->phase == WANT_TEXT);
+    end(e, is_throttle ? ERRAND_THROTTLED : ERRAND_NO_UPSTREAM, is_late || e->phase == WANT_TEXT);
     return true;
 }
 
@@ -185,9 +188,20 @@ static size_t count_accepted(const struct errand *e)
     return n;
 }
 
+/* Every recipient has its verdict; only DATA, which went out with the envelope, has no answer yet.
+ */
+static bool is_decided(const struct errand *e)
+{
+    return e->mail_is_refused || (e->phase == WANT_GO_AHEAD && count_accepted(e) == 0);
+}
+
 static void after_envelope(struct errand *e)
 {
     uint64_t now = loop_now_ms(e->loop);
+    if (e->has_asked) {
+        e->phase = WANT_GO_AHEAD;
+        return;
+    }
     if (count_accepted(e) > 0) {
         e->phase = WANT_GO_AHEAD;
         smtp_client_data(outbound_client(e->session), now);
@@ -204,14 +218,16 @@ static void on_mail_reply(struct errand *e, const struct smtp_reply *reply)
     if (smtp_reply_class(reply) == 2)
         return;
     judge_all(e, reply, false);
-    end(e, ERRAND_ANSWERED, false);
+    e->mail_is_refused = e->has_asked;
+    if (!e->has_asked)
+        end(e, ERRAND_ANSWERED, false);
 }
 
 static void on_rcpt_reply(struct errand *e, const struct smtp_reply *reply)
 {
     size_t i = e->answered++;
-    e->is_accepted[i] = smtp_reply_class(reply) == 2;
-    if (!e->is_accepted[i])
+    e->is_accepted[i] = smtp_reply_class(reply) == 2 && !e->mail_is_refused;
+    if (!e->is_accepted[i] && !e->mail_is_refused)
         judge(e, i, reply);
     if (e->answered == e->sent_count)
         after_envelope(e);
@@ -219,6 +235,11 @@ static void on_rcpt_reply(struct errand *e, const struct smtp_reply *reply)
 
 static void on_data_reply(struct errand *e, const struct smtp_reply *reply)
 {
+    if (reply->code == 354 && count_accepted(e) == 0) {
+        /* RFC 2920 3.1 would send an empty message; closing is as good, and sends none. */
+        end(e, ERRAND_ANSWERED, true);
+        return;
+    }
     if (reply->code == 354) {
         e->phase = WANT_TEXT;
         read_next(e);
@@ -240,7 +261,7 @@ static void on_reply(void *user, struct outbound *o, enum smtp_client_command co
         reason_kind(reply) == REASON_SESSION)
         return; /* it died while it rested: its end follows */
     e->has_answers = true;
-    if (reply->code != 354 && end_if_about_us(e, reply))
+    if (reply->code != 354 && !is_decided(e) && end_if_about_us(e, reply))
         return;
     if (command == SMTP_CLIENT_MAIL) {
         on_mail_reply(e, reply);
@@ -271,6 +292,10 @@ static void on_lost(
         e->session = NULL;
         pool_put(e->pool, dead);
         take_session(e);
+        return;
+    }
+    if (is_decided(e)) {
+        end(e, ERRAND_ANSWERED, false);
         return;
     }
     end_with(e, e->phase == WANT_FINAL ? ERRAND_UNCERTAIN : ERRAND_NO_UPSTREAM, why, false);
@@ -305,6 +330,11 @@ static void send_envelope(struct errand *e)
             .orcpt = slice_str(r->orcpt) };
         smtp_client_rcpt(client, &rcpt, now);
     }
+    /* BDAT's go-ahead is no one's, DATA's would cost a round trip of its own. */
+    e->has_asked = smtp_caps_have(smtp_client_caps(client), SMTP_CAP_PIPELINING) &&
+                   !smtp_client_uses_bdat(client);
+    if (e->has_asked)
+        smtp_client_data(client, now);
     outbound_flush(e->session);
 }
 

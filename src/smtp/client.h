@@ -99,6 +99,8 @@ void smtp_client_auth_cancel(struct smtp_client *c, uint64_t now_ms);
  */
 void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, uint64_t now_ms);
 void smtp_client_rcpt(struct smtp_client *c, const struct smtp_rcpt *rcpt, uint64_t now_ms);
+/* True when messages go with BDAT. */
+bool smtp_client_uses_bdat(const struct smtp_client *c);
 /* Asks to send the message. After the 354 event: body..., then body_end, and the MESSAGE reply
  * comes. Any other reply to DATA brings no MESSAGE; then the owner sends RSET. With BDAT the 354
  * comes from here, once all earlier commands have their replies, and after a refused BDAT the

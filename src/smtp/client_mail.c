@@ -390,9 +390,14 @@ void smtp_client_quit(struct smtp_client *c, uint64_t now_ms)
     queue_verb(c, SMTP_CLIENT_QUIT, "QUIT", now_ms);
 }
 
+bool smtp_client_uses_bdat(const struct smtp_client *c)
+{
+    return c->params.use_chunking && smtp_caps_have(&c->caps, SMTP_CAP_CHUNKING);
+}
+
 void smtp_client_data(struct smtp_client *c, uint64_t now_ms)
 {
-    if (!c->params.use_chunking || !smtp_caps_have(&c->caps, SMTP_CAP_CHUNKING)) {
+    if (!smtp_client_uses_bdat(c)) {
         queue_verb(c, SMTP_CLIENT_DATA, "DATA", now_ms);
         return;
     }
