@@ -70,3 +70,27 @@ def test_150_megabytes(submitd, sandbox, chunking, latency):
     growth = max(sampler.peak, daemon.memory_kb("VmHWM")) - before
     print(f"{BODY // MEGABYTE} MB in {time.monotonic() - began:.1f} s, resident {before} kB, grew {growth} kB")
     assert growth <= GROWTH_MAX_KB
+
+
+SILENT, SILENT_OCTETS_MAX = 1000, 8192
+
+
+def test_a_silent_client_costs_little(submitd, shared_sandbox):
+    """They have said EHLO; a message in between leaves nothing behind."""
+    daemon = submitd(shared_sandbox, {"listener": {"max_clients": 2 * SILENT, "max_clients_per_address": 0},
+                                      "log": {"level": "info"}})
+    daemon.send(COMPLETE, ["b@example.test"])
+    before, clients = daemon.memory_kb(), []
+    try:
+        for _ in range(SILENT):
+            clients.append(daemon.raw())
+            clients[-1].hello()
+        for client in clients[:50]:
+            client.send(b"MAIL FROM:<a@corp.example>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n")
+            assert [r.code for r in client.replies(3)] == [250, 250, 354]
+            client.send(COMPLETE + LINE * 1000 + b".\r\n")
+            assert client.reply().code == 250
+        assert (daemon.memory_kb() - before) * 1024 / SILENT <= SILENT_OCTETS_MAX
+    finally:
+        for client in clients:
+            client.close()
