@@ -143,7 +143,7 @@ static void begin_message(struct client *k)
         begin_envelope(k);
         return;
     }
-    k->session = outbound_new(l->loop, l->setup, 0, &session_events, k);
+    k->session = outbound_new(l->loop, l->setup, 0, 0, &session_events, k);
     if (!k->session)
         die("cannot make a session", "out of memory");
 }

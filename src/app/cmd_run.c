@@ -84,8 +84,9 @@ static bool spool_fits(const struct daemon *d, struct err *e)
 static void tell_ready(const struct config *c)
 {
     char status[STATUS_MAX];
-    snprintf(
-        status, sizeof status, "Relays to %s:%u", c->upstream.host, (unsigned)c->upstream.port);
+    const struct config_host *first = &c->upstream.host.items[0];
+    snprintf(status, sizeof status, "Relays to %.255s:%u", first->name,
+        (unsigned)config_host_port(&c->upstream, first));
     platform_tell_service(PLATFORM_SERVICE_READY, status);
 }
 

@@ -76,6 +76,11 @@ void platform_raise_file_limit(void)
     /* Windows has none for sockets; the C library's concerns its own few files. */
 }
 
+void platform_keep_memory(void)
+{
+    /* The heap of Windows keeps freed memory by itself. */
+}
+
 bool platform_cond_init(pthread_cond_t *cond)
 {
     return pthread_cond_init(cond, NULL) == 0;
