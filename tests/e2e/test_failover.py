@@ -1,6 +1,7 @@
 """Several hosts: a broken one is left out, nobody is asked for a password twice, no message is on two of them."""
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,7 +10,7 @@ from harness.message import complete
 from harness.net import first_refusal, free_port
 from harness.rogue import DROP, HANG
 from harness.wait import until
-from spoollib import keeper, numbered, numbers_at, wait_empty  # noqa: F401
+from spoollib import Exchange, keeper, numbered, numbers_at, retry_until_empty, wait_empty  # noqa: F401
 
 FIRST_SKIP_SECONDS = 30
 SHORT = {"connect_timeout": "1s"}
@@ -44,6 +45,7 @@ def assert_skipped_once(daemon, host="localhost"):
     skipped = daemon.events("host_skipped")
     assert [(e.get("host"), e.level) for e in skipped] == [(host, "warning")], skipped
     assert not [e for e in daemon.events(expected.EVENT_UPSTREAM_FAILED) if e.level == "error"]
+    assert not daemon.events("sessions_limited")  # its 421 is about itself
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -214,10 +216,15 @@ def test_one_session_too_many_is_no_broken_host(submitd, rogue):
     full = "421 4.3.2 The maximum number of concurrent server connections has exceeded a per-source limit"
     first, second = rogue(replies={"BANNER": [None, full, None]}), rogue()
     daemon = submitd(first, hosts(first, second))
-    with daemon.raw() as busy:
-        busy.hello()
-        assert busy.cmd("MAIL FROM:<a@corp.example>").code == 250
-        send(daemon)
+    with daemon.raw() as busy, daemon.raw(timeout=30) as waiting:
+        for client in (busy, waiting):
+            client.hello()
+            client.send("MAIL FROM:<a@corp.example>\r\n")
+        assert busy.reply().code == 250
+        daemon.wait_event("sessions_limited")
+        assert busy.cmd("RSET").code == 250
+        assert waiting.reply().code == 250
+    send(daemon)
     assert len(first.messages) == 1 and not second.sessions and not daemon.events("host_skipped")
 
 
@@ -230,6 +237,26 @@ def test_spooled_mail_goes_to_the_host_that_works(keeper, sandbox, rogue):
         daemon.send(numbered(number), ["b@example.test"])
     wait_empty(daemon)
     assert numbers_at(second) == list(range(20))
+
+
+def test_first_host_dies_under_load(keeper, sandbox, certs):
+    """Each message arrives once, at one of the two, but for one per client: whose end nobody saw."""
+    first, second = Exchange(sandbox, certs).up(), Exchange(sandbox, certs).up()
+    daemon = keeper(first, hosts(first, second), mode="relay")
+    clients, each = 4, 60
+
+    def send_share(number):
+        for n in range(number, clients * each, clients):
+            daemon.send(numbered(n, b"x" * 70 + b"\r\n" * 500), ["b@example.test"])
+            if n == clients * each // 3:
+                first.down()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(send_share, range(clients)))
+    retry_until_empty(daemon, 30)
+    at_first, at_second = numbers_at(first), numbers_at(second)
+    assert at_first and at_second and set(at_first + at_second) == set(range(clients * each))
+    twice = len(at_first + at_second) - clients * each
+    assert twice <= clients and len(set(at_second)) == len(at_second)
 
 
 def doctor(daemon):
