@@ -67,24 +67,27 @@ void platform_tell_alive(void)
 
 static bool look_at_socket(int fd, struct platform_socket *s, struct err *e)
 {
-    struct sockaddr_storage name;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } name;
     socklen_t size = sizeof name;
+    memset(&name, 0, sizeof name);
     if (sd_is_socket_inet(fd, AF_UNSPEC, SOCK_STREAM, 1, 0) <= 0 ||
-        getsockname(fd, (struct sockaddr *)&name, &size) != 0)
+        getsockname(fd, &name.any, &size) != 0)
         return err_set(e, ERR_CONFIG,
             "the socket '%s' that systemd handed over is no listening TCP socket; give its unit "
             "ListenStream=ADDRESS:PORT and Accept=no",
             s->name);
-    const struct sockaddr_in *four = (const struct sockaddr_in *)&name;
-    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&name;
-    bool is_six = name.ss_family == AF_INET6;
+    bool is_six = name.any.sa_family == AF_INET6;
     s->fd = fd;
-    s->port = ntohs(is_six ? six->sin6_port : four->sin_port);
+    s->port = ntohs(is_six ? name.six.sin6_port : name.four.sin_port);
     s->address.len = is_six ? 16 : 4;
     if (is_six)
-        memcpy(s->address.bytes, &six->sin6_addr, 16);
+        memcpy(s->address.bytes, &name.six.sin6_addr, 16);
     else
-        memcpy(s->address.bytes, &four->sin_addr, 4);
+        memcpy(s->address.bytes, &name.four.sin_addr, 4);
     return true;
 }
 
