@@ -23,6 +23,17 @@ char *str_format(const char *fmt, ...)
     return text;
 }
 
+bool str_add_number(struct buf *out, uint64_t number, unsigned digits_min)
+{
+    char digits[24], *front = digits + sizeof digits, *wanted = front - digits_min;
+    do
+        *--front = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    while (front > wanted)
+        *--front = '0';
+    return buf_add(out, front, (size_t)(digits + sizeof digits - front));
+}
+
 static char lower(char c)
 {
     return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);

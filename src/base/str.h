@@ -7,10 +7,14 @@
 
 #include "base/buf.h"
 
+#include <stdint.h>
+
 /* Heap; NULL when `s` is NULL or memory ran out. */
 char *str_dup(const char *s);
 /* Heap, printf-like; NULL when memory ran out. */
 char *str_format(const char *fmt, ...) FORMAT_LIKE_PRINTF(1, 2);
+/* Appends a decimal number, with zeros in front up to `digits_min` (at most 20). */
+bool str_add_number(struct buf *out, uint64_t number, unsigned digits_min);
 /* ASCII case-insensitive match of `text` against a pattern with `*` (any run) and `?` (one byte).
  */
 bool str_glob_nocase(const char *pattern, struct slice text);

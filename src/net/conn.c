@@ -93,8 +93,10 @@ static void set_peer(struct conn *c)
 void conn_opened(struct conn *c)
 {
     uv_tcp_nodelay(&c->tcp, 1); /* writes are collected per turn of the loop already */
-    uv_tcp_keepalive(&c->tcp, 1, CONN_KEEPALIVE_S);
     set_peer(c);
+    /* A peer on this machine cannot vanish without a word. */
+    if (!ip_is_loopback(&c->peer))
+        uv_tcp_keepalive(&c->tcp, 1, CONN_KEEPALIVE_S);
 }
 
 void conn_set_owner(struct conn *c, const struct conn_events *events, void *user)

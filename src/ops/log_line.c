@@ -22,9 +22,17 @@ static bool add_stamp(struct buf *out, struct log_stamp at)
     struct tm tm;
     time_t when = (time_t)at.wall_s;
     gmtime_r(&when, &tm);
-    char text[40];
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    return buf_addf(out, "%s.%03uZ", text, at.ms);
+    const struct {
+        unsigned number, digits;
+        char before;
+    } parts[] = { { (unsigned)tm.tm_mon + 1, 2, '-' }, { (unsigned)tm.tm_mday, 2, '-' },
+        { (unsigned)tm.tm_hour, 2, 'T' }, { (unsigned)tm.tm_min, 2, ':' },
+        { (unsigned)tm.tm_sec, 2, ':' }, { at.ms, 3, '.' } };
+    bool fits = str_add_number(out, (uint64_t)tm.tm_year + 1900, 4);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        fits = fits && buf_add_char(out, parts[i].before) &&
+               str_add_number(out, parts[i].number, parts[i].digits);
+    return fits && buf_add_char(out, 'Z');
 }
 
 /* The value with everything that could break a line shown as <...>, cut at LOG_VALUE_MAX. */
@@ -96,14 +104,8 @@ static bool add_text_field(struct buf *out, const struct log_field *field)
 
 static bool add_number(struct buf *out, int64_t number)
 {
-    char digits[24], *front = digits + sizeof digits;
-    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-    do
-        *--front = (char)('0' + left % 10);
-    while ((left /= 10) > 0);
-    if (number < 0)
-        *--front = '-';
-    return buf_add(out, front, (size_t)(digits + sizeof digits - front));
+    bool fits = number >= 0 || buf_add_char(out, '-');
+    return fits && str_add_number(out, number < 0 ? 0 - (uint64_t)number : (uint64_t)number, 1);
 }
 
 bool log_line_add_text(struct buf *out, struct log_stamp at, enum log_level level,

@@ -1,4 +1,5 @@
 #include "smtp/header.h"
+#include "base/str.h"
 #include "smtp/address.h"
 #include "smtp/header_from.h"
 
@@ -126,9 +127,13 @@ bool smtp_date_add(struct buf *out, int64_t now)
             break;
         day -= length;
     }
-    return buf_addf(out, "%s, %d %s %d %02d:%02d:%02d +0000", weekday, (int)day + 1,
-        months[month].name, (int)year, (int)(second / 3600), (int)(second / 60 % 60),
-        (int)(second % 60));
+    return buf_add_str(out, weekday) && buf_add(out, ", ", 2) &&
+           str_add_number(out, (uint64_t)day + 1, 1) && buf_add_char(out, ' ') &&
+           buf_add_str(out, months[month].name) && buf_add_char(out, ' ') &&
+           str_add_number(out, (uint64_t)year, 1) && buf_add_char(out, ' ') &&
+           str_add_number(out, (uint64_t)second / 3600, 2) && buf_add_char(out, ':') &&
+           str_add_number(out, (uint64_t)second / 60 % 60, 2) && buf_add_char(out, ':') &&
+           str_add_number(out, (uint64_t)second % 60, 2) && buf_add_str(out, " +0000");
 }
 
 /* RFC 5321 4.4: from, by, with, id, for, date. */
