@@ -130,7 +130,7 @@ bool disk_scratch_write(int fd, uint64_t at, struct slice bytes, const char *pat
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            enum err_kind kind = errno == ENOSPC || errno == EDQUOT ? ERR_LIMIT : ERR_IO;
+            enum err_kind kind = disk_trouble(errno) == DISK_FULL ? ERR_LIMIT : ERR_IO;
             return err_set(e, kind, "spool '%s': a file beside it: %s", path, strerror(errno));
         }
         bytes = slice_skip(bytes, (size_t)n);

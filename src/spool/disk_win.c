@@ -39,7 +39,7 @@ static wchar_t *private_list(void)
 }
 
 /* A file that is there already is opened as it is. */
-static HANDLE open_private(const char *path, DWORD how, DWORD *ret_why)
+static HANDLE open_private(const char *path, DWORD how, DWORD flags, DWORD *ret_why)
 {
     wchar_t *wide = win_path(path), *list = private_list();
     SECURITY_ATTRIBUTES security = { .nLength = sizeof security };
@@ -48,8 +48,7 @@ static HANDLE open_private(const char *path, DWORD how, DWORD *ret_why)
         ConvertStringSecurityDescriptorToSecurityDescriptorW(
             list, SDDL_REVISION_1, &security.lpSecurityDescriptor, NULL))
         file = CreateFileW(wide, GENERIC_READ | GENERIC_WRITE,
-            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, &security, how,
-            FILE_ATTRIBUTE_NORMAL, NULL);
+            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, &security, how, flags, NULL);
     *ret_why = GetLastError();
     LocalFree(security.lpSecurityDescriptor);
     free(wide);
@@ -61,7 +60,7 @@ bool disk_make_private(const char *path, struct err *e)
 {
     char text[WIN_ERROR_TEXT_MAX];
     DWORD why = 0;
-    HANDLE file = open_private(path, CREATE_NEW, &why);
+    HANDLE file = open_private(path, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, &why);
     if (file == INVALID_HANDLE_VALUE && why != ERROR_FILE_EXISTS)
         return err_set(e, ERR_CONFIG,
             "spool '%s' cannot be made: %s; its folder must exist and be writable by submitd", path,
@@ -115,7 +114,7 @@ bool disk_lock(const char *path, int *ret_lock, struct err *e)
     if (!name)
         return err_set(e, ERR_MEMORY, "spool '%s': out of memory", path);
     DWORD why = 0;
-    HANDLE file = open_private(name, OPEN_ALWAYS, &why);
+    HANDLE file = open_private(name, OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, &why);
     free(name);
     if (file == INVALID_HANDLE_VALUE)
         return err_set(e, ERR_CONFIG,
@@ -139,6 +138,78 @@ void disk_unlock(int lock)
 {
     if (lock >= 0)
         _close(lock);
+}
+
+/* --- scratch files --- */
+
+bool disk_scratch_open(const char *path, int *ret_fd, struct err *e)
+{
+    static volatile LONG count;
+    char text[WIN_ERROR_TEXT_MAX];
+    char *name = str_format("%s-copy-%lu-%ld", path, (unsigned long)GetCurrentProcessId(),
+        (long)InterlockedIncrement(&count));
+    if (!name)
+        return err_set(e, ERR_MEMORY, "spool '%s': out of memory", path);
+    DWORD why = 0;
+    /* TEMPORARY: kept in memory as long as there is some. */
+    HANDLE file = open_private(
+        name, CREATE_ALWAYS, FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE, &why);
+    free(name);
+    if (file == INVALID_HANDLE_VALUE)
+        return err_set(e, ERR_IO, "spool '%s': cannot make a file beside it: %s", path,
+            win_error_text(why, text));
+    int fd = _open_osfhandle((intptr_t)file, _O_RDWR | _O_BINARY);
+    if (fd < 0) {
+        CloseHandle(file);
+        return err_set(e, ERR_IO, "spool '%s': too many open files", path);
+    }
+    *ret_fd = fd;
+    return true;
+}
+
+static OVERLAPPED at_octet(uint64_t at)
+{
+    return (OVERLAPPED){ .Offset = (DWORD)at, .OffsetHigh = (DWORD)(at >> 32) };
+}
+
+static bool scratch_failed(const char *path, DWORD why, struct err *e)
+{
+    char text[WIN_ERROR_TEXT_MAX];
+    enum err_kind kind = disk_trouble((int)why) == DISK_FULL ? ERR_LIMIT : ERR_IO;
+    return err_set(e, kind, "spool '%s': a file beside it: %s", path, win_error_text(why, text));
+}
+
+bool disk_scratch_write(int fd, uint64_t at, struct slice bytes, const char *path, struct err *e)
+{
+    while (bytes.n > 0) {
+        OVERLAPPED place = at_octet(at);
+        DWORD n = 0;
+        if (!WriteFile((HANDLE)_get_osfhandle(fd), bytes.p, (DWORD)bytes.n, &n, &place))
+            return scratch_failed(path, GetLastError(), e);
+        bytes = slice_skip(bytes, n);
+        at += n;
+    }
+    return true;
+}
+
+bool disk_scratch_read(int fd, uint64_t at, char *to, size_t n, const char *path, struct err *e)
+{
+    while (n > 0) {
+        OVERLAPPED place = at_octet(at);
+        DWORD got = 0;
+        if (!ReadFile((HANDLE)_get_osfhandle(fd), to, (DWORD)n, &got, &place) || got == 0)
+            return scratch_failed(path, GetLastError(), e);
+        to += got;
+        at += got;
+        n -= got;
+    }
+    return true;
+}
+
+void disk_scratch_close(int fd)
+{
+    if (fd >= 0)
+        _close(fd);
 }
 
 /* --- the rest --- */
