@@ -67,7 +67,8 @@ void platform_start(int *argc, char ***argv)
 
 void platform_protect_memory(void)
 {
-    /* No window that waits for somebody at the screen, and no crash dump without one. */
+    /* No window that waits for somebody at the screen, and no report to Windows Error Reporting,
+     * which would carry the heap. */
     SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
 }
 

@@ -12,6 +12,7 @@
 #include <windows.h>
 /* After windows.h. */
 #include <sddl.h>
+#include <tlhelp32.h>
 
 /* --- files of the tests --- */
 
@@ -217,6 +218,7 @@ Test(command, gives_its_output)
 {
     expect_output("echo hunter2", "hunter2\r\n");
     expect_output("echo hunter2& echo more", "hunter2\r\nmore\r\n");
+    expect_output("\"%ComSpec%\" /d /c \"echo hunter2\"", "hunter2\r\n");
     expect_output("exit 0", "");
 }
 
@@ -226,11 +228,26 @@ Test(command, fails_with_the_reason)
     expect_failure("for /l %i in (1,1,100) do @echo hunter2", SOON_MS, "wrote more than 64 bytes");
 }
 
+/* Processes of that name, anybody's. */
+static unsigned count_processes(const wchar_t *name)
+{
+    PROCESSENTRY32W entry = { .dwSize = sizeof entry };
+    HANDLE all = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0);
+    unsigned n = 0;
+    for (BOOL is_one = Process32FirstW(all, &entry); is_one; is_one = Process32NextW(all, &entry))
+        n += _wcsicmp(entry.szExeFile, name) == 0;
+    CloseHandle(all);
+    return n;
+}
+
 Test(command, ends_with_its_children_when_the_time_is_over)
 {
     uint64_t before = disk_now_ms();
     expect_failure("cmd /c \"for /l %i in (1,0,2) do @rem\"", 500, "did not end in time");
     cr_expect(disk_now_ms() - before < SOON_MS);
+    while (count_processes(L"cmd.exe") > 0 && disk_now_ms() - before < SOON_MS)
+        Sleep(50);
+    cr_expect_eq(count_processes(L"cmd.exe"), 0);
 }
 
 /* --- the spool's disk --- */
