@@ -282,6 +282,32 @@ Test(disk, lock_names_its_owner)
     delete_file(file);
 }
 
+Test(disk, scratch_files_are_read_anywhere_and_go_away)
+{
+    struct err e = { .kind = ERR_NONE };
+    char *path = temporary("scratch"), *pattern = str_format("%s-copy-*", path), text[8] = "";
+    wchar_t *wide = win_wide(pattern);
+    WIN32_FIND_DATAW found;
+    int one = -1, other = -1;
+    cr_assert(disk_scratch_open(path, &one, &e), "%s", e.text);
+    cr_assert(disk_scratch_open(path, &other, &e), "%s", e.text);
+    cr_expect(disk_scratch_write(one, 100000, SLICE_LIT("def"), path, &e), "%s", e.text);
+    cr_expect(disk_scratch_write(one, 99997, SLICE_LIT("abc"), path, &e), "%s", e.text);
+    cr_expect(disk_scratch_write(other, 99997, SLICE_LIT("xyz"), path, &e), "%s", e.text);
+    cr_expect(disk_scratch_read(one, 99997, text, 6, path, &e), "%s", e.text);
+    cr_expect_str_eq(text, "abcdef");
+    cr_expect_not(disk_scratch_read(one, 100001, text, 3, path, &e));
+    cr_expect(strstr(e.text, "a file beside it: "), "%s", e.text);
+    disk_scratch_close(one);
+    disk_scratch_close(other);
+    disk_scratch_close(-1);
+    cr_expect_eq(FindFirstFileW(wide, &found), INVALID_HANDLE_VALUE);
+    cr_expect_not(disk_scratch_open("Z:\\no\\such\\folder\\x", &one, &e));
+    free(wide);
+    free(pattern);
+    free(path);
+}
+
 Test(disk, knows_its_room_and_its_journal)
 {
     char *path = temporary("room"), *journal = temporary("room-wal");
