@@ -30,24 +30,32 @@ unsigned delivery_backoff_s(unsigned attempts)
     return with_jitter(s < DELIVERY_LAST_RETRY_S ? s : DELIVERY_LAST_RETRY_S);
 }
 
+static unsigned next_pause_s(const struct lane *lane, bool is_throttled)
+{
+    if (is_throttled)
+        return THROTTLE_PAUSE_S;
+    if (lane->backoff_s == 0)
+        return DELIVERY_FIRST_RETRY_S;
+    bool is_longest = lane->backoff_s >= DELIVERY_LAST_RETRY_S / 2;
+    return is_longest ? DELIVERY_LAST_RETRY_S : 2 * lane->backoff_s;
+}
+
 /* The upstream does not work for this account: everything waits, in its order. */
 static void pause_lane(struct lane *lane, const struct errand_result *result)
 {
     uint64_t now = loop_now_ms(lane->delivery->loop);
     bool is_throttled = result->end == ERRAND_THROTTLED;
-    unsigned s = is_throttled                                   ? THROTTLE_PAUSE_S
-                 : lane->backoff_s == 0                         ? DELIVERY_FIRST_RETRY_S
-                 : lane->backoff_s >= DELIVERY_LAST_RETRY_S / 2 ? DELIVERY_LAST_RETRY_S
-                                                                : 2 * lane->backoff_s;
     if (lane->retry_at > now)
         return; /* several attempts failed together */
-    lane->backoff_s = s;
-    lane->retry_at = now + 1000ULL * with_jitter(s);
+    uint64_t logins_at = pool_logins_paused_until(lane->pool);
+    lane->backoff_s = logins_at != 0 ? DELIVERY_FIRST_RETRY_S : next_pause_s(lane, is_throttled);
+    lane->retry_at = logins_at != 0 ? logins_at : now + 1000ULL * with_jitter(lane->backoff_s);
     lane->login_helps_at = is_throttled          ? lane->retry_at
                            : result->has_session ? now + LOST_PAUSE_MS
                                                  : now;
     log_event(LOG_LEVEL_INFO, "delivery_paused",
-        LOG_STR("account", lane->account[0] ? lane->account : "default"), LOG_INT("seconds", s));
+        LOG_STR("account", lane->account[0] ? lane->account : "default"),
+        LOG_INT("seconds", logins_at != 0 ? (logins_at - now) / 1000 : lane->backoff_s));
     timer_set(lane->timer, lane->retry_at);
 }
 
@@ -270,10 +278,12 @@ static void fetch(struct lane *lane)
     free(busy);
 }
 
-/* The pool knows when the next message may go; until then nothing is looked up. */
+/* The pool knows when the next message may go, or the next login; until then nothing is looked up.
+ */
 static bool is_paced(struct lane *lane)
 {
-    uint64_t at = pool_paced_until(lane->pool);
+    uint64_t pace = pool_paced_until(lane->pool), logins = pool_logins_paused_until(lane->pool);
+    uint64_t at = pace > logins ? pace : logins;
     if (at != 0)
         timer_set(lane->timer, at);
     return at != 0;

@@ -39,7 +39,9 @@ void pool_drop(struct pool *p, struct outbound *o);
 
 /* 0: another message may go now, behind those who wait; else when to ask again. */
 uint64_t pool_paced_until(struct pool *p);
-/* Why that is, as a sentence for the client and the log. */
+/* 0: messages can be carried, or a login may be tried; else when one may be tried again. */
+uint64_t pool_logins_paused_until(const struct pool *p);
+/* Why pacing makes it wait, as a sentence for the client and the log. */
 void pool_explain_pace(struct pool *p, struct err *ret_why);
 /* A person wants the server to be tried: a limit that was learned no longer holds. */
 void pool_forget_pace(struct pool *p);

@@ -171,6 +171,12 @@ void pool_fail_paused(struct pool *p)
     pool_fail_waiting(p, &why);
 }
 
+uint64_t pool_logins_paused_until(const struct pool *p)
+{
+    bool is_stuck = p->total == 0 && breaker_is_open(p->breaker, pool_now(p));
+    return is_stuck ? p->breaker->open_until : 0;
+}
+
 /* Sessions that will be free in a moment: a new login would come later than they do. */
 static unsigned count_coming(const struct pool *p)
 {
