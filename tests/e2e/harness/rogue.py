@@ -250,6 +250,10 @@ class Rogue:
         until(lambda: all(s.is_over for s in self.sessions), 10, "the rogue's sessions over")
 
     def close(self):
+        # A thread that sleeps in accept() keeps the socket; awake behind the close it would take
+        # connections of whoever has got the descriptor's number meanwhile.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.listener.close()
         for session in self.sessions:
             try:
