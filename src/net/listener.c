@@ -1,5 +1,6 @@
 #include "net/listener.h"
 #include "net/conn_uv.h"
+#include "platform/platform.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,25 +101,21 @@ static void set_sockaddr(
 
 static bool explain(const struct ip_addr *addr, uint16_t port, int status, struct err *e)
 {
-    char ip[IP_TEXT_MAX], where[IP_TEXT_MAX + 16];
+    char ip[IP_TEXT_MAX], where[IP_TEXT_MAX + 16], hint[64];
     ip_format(addr, ip);
     snprintf(where, sizeof where, addr->len == 16 ? "[%s]:%u" : "%s:%u", ip, (unsigned)port);
     switch (status) {
     case UV_EACCES:
-        return err_set(e, ERR_CONFIG,
-            "cannot listen on %s: no permission for a port below 1024; start (or restart, when it "
-            "was "
-            "a reload) as root, give CAP_NET_BIND_SERVICE, or use a port above 1023",
-            where);
+        return err_set(e, ERR_CONFIG, "cannot listen on %s: %s", where, platform_port_forbidden);
     case UV_EADDRINUSE:
+        platform_hint(PLATFORM_WHO_LISTENS, port, hint, sizeof hint);
         return err_set(e, ERR_CONFIG,
-            "cannot listen on %s: something else listens there; find it with: ss -ltnp 'sport = "
-            ":%u'",
-            where, (unsigned)port);
+            "cannot listen on %s: something else listens there; find it with: %s", where, hint);
     case UV_EADDRNOTAVAIL:
+        platform_hint(PLATFORM_OWN_ADDRESSES, port, hint, sizeof hint);
         return err_set(e, ERR_CONFIG,
-            "cannot listen on %s: this machine has no such address; list them with: ip address",
-            where);
+            "cannot listen on %s: this machine has no such address; list them with: %s", where,
+            hint);
     case UV_EAFNOSUPPORT:
         return err_set(e, ERR_CONFIG, "cannot listen on %s: this machine has no %s", where,
             addr->len == 16 ? "IPv6" : "IPv4");

@@ -133,6 +133,16 @@ bool platform_read_password(const char *prompt, struct secret **ret_password, st
 bool platform_secret_protect(
     const struct secret *password, const char *name, struct buf *out, struct err *e);
 
+/* What an operator types on this system, for the remedies in errors. */
+enum platform_hint {
+    PLATFORM_WHO_LISTENS,   /* find out which program has a port */
+    PLATFORM_OWN_ADDRESSES, /* list this machine's addresses */
+};
+/* `port` is for the first of them. */
+void platform_hint(enum platform_hint what, uint16_t port, char *text, size_t size);
+/* Why a port cannot be listened on without the permission, and what to do. */
+extern const char platform_port_forbidden[];
+
 /* The system's log: syslog on POSIX, the event log on Windows. `severity` 0 error .. 3 debug. */
 void platform_syslog(int severity, const char *line);
 

@@ -168,6 +168,14 @@ def test_the_log_may_be_moved_away(submitd, sandbox, tmp_path):
     until(lambda: " message " in moved.read_text(encoding="utf-8"), what="the message in the moved log")
 
 
+def test_a_port_that_is_taken_is_told_with_commands_of_windows(submitd, sandbox, submitd_program):
+    server = sandbox()
+    daemon = submitd(server)
+    other = submitd(server, {"listener": {"port": daemon.port}}, start=False)
+    second = run(submitd_program, "run", "--config", other.config_file)
+    assert second.returncode == 1 and f"find it with: netstat -ano -p TCP | findstr :{daemon.port}" in second.stderr, second
+
+
 # --- life
 
 

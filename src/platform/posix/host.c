@@ -81,6 +81,22 @@ bool platform_has_identity(void)
     return false;
 }
 
+void platform_hint(enum platform_hint what, uint16_t port, char *text, size_t size)
+{
+    switch (what) {
+    case PLATFORM_WHO_LISTENS:
+        snprintf(text, size, "ss -ltnp 'sport = :%u'", (unsigned)port);
+        break;
+    case PLATFORM_OWN_ADDRESSES:
+        snprintf(text, size, "ip address");
+        break;
+    }
+}
+
+const char platform_port_forbidden[] =
+    "no permission for a port below 1024; start (or restart, when it was a reload) as root, give "
+    "CAP_NET_BIND_SERVICE, or use a port above 1023";
+
 static void open_syslog(void)
 {
     openlog("submitd", LOG_PID, LOG_MAIL);

@@ -46,6 +46,22 @@ bool platform_has_identity(void)
     return true; /* SSPI logs in as whoever runs the process, a managed service account included */
 }
 
+void platform_hint(enum platform_hint what, uint16_t port, char *text, size_t size)
+{
+    switch (what) {
+    case PLATFORM_WHO_LISTENS:
+        snprintf(text, size, "netstat -ano -p TCP | findstr :%u", (unsigned)port);
+        break;
+    case PLATFORM_OWN_ADDRESSES:
+        snprintf(text, size, "ipconfig");
+        break;
+    }
+}
+
+const char platform_port_forbidden[] =
+    "Windows keeps the port for itself or for another program; see netsh interface ipv4 show "
+    "excludedportrange protocol=tcp, or use another port";
+
 void platform_syslog(int severity, const char *line)
 {
     static const WORD types[] = { EVENTLOG_ERROR_TYPE, EVENTLOG_WARNING_TYPE,
