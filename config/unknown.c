@@ -84,5 +84,6 @@ void load_complain_section(struct load *l, const struct document_section *origin
         load_complain(l, at, "unknown section; did you mean [%s]?", nearest);
     else
         load_complain(l, at,
-            "unknown section; known are [listener], [upstream], [account], [delivery] and [log]");
+            "unknown section; known are [listener], [upstream], [account], [delivery], [log] and "
+            "[service]");
 }

@@ -295,7 +295,8 @@ void transaction_refuse_size(struct transaction *t, uint64_t text_size)
     t->text_size = text_size;
     tx_enter(t);
     if (!t->is_text_dropped)
-        tx_refuse_text(t, 552, "5.3.4", "the message is larger than max_message_size");
+        tx_refuse_text(t, 552, "5.3.4",
+            "the message is larger than max_message_size, or than the upstream takes");
     if (t->phase != FAILED)
         tx_log_message(t, LOG_LEVEL_WARNING, "message_refused", NULL, t->reason.text);
     tx_finish(t);

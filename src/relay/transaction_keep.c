@@ -144,9 +144,9 @@ static void on_committed(void *user, const struct err *why)
 {
     struct transaction *t = user;
     tx_enter(t);
-    char said[128];
+    char said[ERR_TEXT_MAX + 32]; /* a reply line stays below RFC 5321's 512 octets */
     if (why) {
-        snprintf(said, sizeof said, "not accepted: %.*s", 100, why->text);
+        snprintf(said, sizeof said, "not accepted: %s", why->text);
         tx_log_message(t, LOG_LEVEL_ERROR, "spool_failed", "452 4.3.1", why->text);
         tx_finish(t);
         tx_answer(t, &t->end_ticket, 452, "4.3.1", said);

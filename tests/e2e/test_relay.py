@@ -377,9 +377,12 @@ def test_size_is_the_smaller_one(submitd, sandbox):
         assert reply.code == 552 and reply.text.startswith("5.3.4")
 
 
-def test_size_is_enforced_at_the_dot(submitd, sandbox, rcpt):
-    server, to = sandbox(), rcpt()
-    daemon = submitd(server, {"listener": {"max_message_size": 4000}})
+@pytest.mark.parametrize("theirs, ours", [([], {"max_message_size": 4000}), (["--size", "4000"], {})],
+                         ids=["our limit", "the upstream's"])
+def test_size_is_enforced_at_the_dot(submitd, sandbox, rcpt, theirs, ours):
+    server, to = sandbox(*theirs), rcpt()
+    daemon = submitd(server, {"listener": ours})
+    daemon.wait_event("upstream_ready")
     with daemon.raw() as client:
         client.hello()
         client.send(f"MAIL FROM:<a@corp.example>\r\nRCPT TO:<{to}>\r\nDATA\r\n")
@@ -392,6 +395,7 @@ def test_size_is_enforced_at_the_dot(submitd, sandbox, rcpt):
         client.send(complete() + b".\r\n")
         assert client.reply().code == 250
     assert_arrived(complete(), server.one_to(to).data)
+    assert "max_message_size, or than the upstream takes" in daemon.wait_event("message_refused")["reason"]
 
 
 def test_upstream_size_refusal_at_the_dot_is_passed_on(submitd, sandbox, rcpt):

@@ -807,7 +807,7 @@ def test_floor_above_the_whole_disk(keeper, exchange, mode, answer):
 def test_floor_when_the_upstream_is_away(keeper, exchange):
     daemon = keeper(exchange, min_free="1000G")
     final = try_sending(daemon, complete(), [TO])[-1]
-    assert str(final).startswith("452 4.3.1 "), final
+    assert str(final).startswith("452 4.3.1 not accepted: ") and "must stay free; make room there" in str(final), final
     assert "make room" in daemon.wait_event("spool_failed")["reason"]
 
 

@@ -194,8 +194,8 @@ Test(config, unknown_names_get_the_nearest_one)
         { GOOD "[lisener]\nport = 26\n",
             "t.ini:6: [lisener]: unknown section; did you mean [listener]?\n" },
         { GOOD "[smtp]\nport = 26\n", "t.ini:6: [smtp]: unknown section; known are [listener], "
-                                      "[upstream], [account], [delivery] "
-                                      "and [log]\n" },
+                                      "[upstream], [account], [delivery], "
+                                      "[log] and [service]\n" },
         { GOOD "[upstrem]\n", "t.ini:6: [upstrem]: unknown section; did you mean [upstream]?\n" },
         { GOOD "[log]\ncolour = yes\n",
             "t.ini:7: [log] colour: unknown option; known here are target, format, level\n" },
