@@ -12,7 +12,8 @@ bool conn_tls_encrypt(struct conn *c, struct err *e)
     if (c->text.len == 0)
         return true;
     bool done = tls_write(c->tls, buf_slice(&c->text), e);
-    buf_release_memory(&c->text);
+    buf_clear(&c->text);
+    conn_give_back(&c->text);
     return done;
 }
 
@@ -57,6 +58,8 @@ static void decrypt(struct conn *c)
         switch (tls_read(c->tls, plain, &e)) {
         case TLS_DONE:
             conn_offer(c, buf_slice(plain));
+            if (!conn_is_open(c) || !tls_has_input(c->tls))
+                return;
             break;
         case TLS_AGAIN:
             return;

@@ -259,6 +259,8 @@ enum tls_status tls_read(struct tls *t, struct buf *out, struct err *e)
             buf_commit(out, (size_t)n);
         else
             status = no_data(t, n, e);
+        if (n > 0 && !tls_has_input(t))
+            break; /* asking GnuTLS for what is not there costs as much as a small record */
     }
     give_back(&t->in);
     return out->len > before ? TLS_DONE : status;
@@ -299,7 +301,7 @@ struct buf *tls_output(struct tls *t)
 
 bool tls_has_input(const struct tls *t)
 {
-    return t->in.len > 0 || gnutls_record_check_pending(t->session) > 0;
+    return t->in.len > 0 || t->state == TLS_ENDED || gnutls_record_check_pending(t->session) > 0;
 }
 
 bool tls_channel_binding(struct tls *t, struct buf *out)

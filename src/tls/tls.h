@@ -83,7 +83,8 @@ bool tls_write(struct tls *t, struct slice text, struct err *e);
 void tls_bye(struct tls *t);
 /* Bytes for the network; the caller consumes them. */
 struct buf *tls_output(struct tls *t);
-/* True when bytes that were put in have not been decrypted yet. */
+/* True when tls_read may have something to say: bytes that were put in have not been decrypted yet,
+ * or the peer's goodbye was read. */
 bool tls_has_input(const struct tls *t);
 
 /* "tls-server-end-point:" and the hash of the server's certificate (RFC 5929 4.1), as GSSAPI and
