@@ -165,9 +165,22 @@ static void check_accounts(struct load *l)
     }
 }
 
+/* ---- log ---- */
+
+static void check_log(struct load *l)
+{
+    const char *target = l->config->log.target;
+    const char *name = platform_syslog_name();
+    bool is_system = strcmp(target, "syslog") == 0 || strcmp(target, "eventlog") == 0;
+    if (is_system && strcmp(target, name) != 0)
+        load_complain(l, load_spot(l, SECTION_LOG, 0, "target"),
+            "is not there on this system; write %s", name);
+}
+
 void load_check(struct load *l)
 {
     check_listeners(l);
     check_upstream(l);
     check_accounts(l);
+    check_log(l);
 }

@@ -90,11 +90,12 @@ struct config_account {
     char *name; /* "" for [account] */
     struct config_globs match_sender;
     struct config_nets match_client;
-    char *username;          /* "" with auth = none */
-    struct secret *password; /* from password, password_file or password_command */
-    char *password_file;     /* as written; "" : none */
-    char *password_path;     /* where that file is; NULL: none */
-    char *password_command;  /* "" : none */
+    char *username;                    /* "" with auth = none */
+    struct secret *password;           /* from password or one of the three below */
+    struct secret *password_protected; /* as written, its lines joined; NULL: none */
+    char *password_file;               /* as written; "" : none */
+    char *password_path;               /* where that file is; NULL: none */
+    char *password_command;            /* "" : none */
     char *password_source; /* "password", "password_file /path", ... for `check`; "none" without one
                             */
     char *force_sender;    /* "" : off */

@@ -311,6 +311,15 @@ static const struct option account_options[] = {
         .help = "A shell command whose first line of output is the password; it has 30 seconds. "
                 "The command "
                 "itself is no secret: `submitd check` shows it." },
+    { .name = "password_protected",
+        .kind = &value_protected,
+        .offset = FIELD(password_protected),
+        .preset = "",
+        .is_secret = true,
+        .help =
+            "Windows only: what `submitd secret protect` makes of a password, with its indented "
+            "lines; it works on the machine where it was made. The INI file must be closed to "
+            "other users all the same." },
     { .name = "force_sender",
         .kind = &value_mailbox,
         .offset = FIELD(force_sender),
@@ -342,7 +351,7 @@ static const struct option delivery_options[] = {
         .kind = &value_path,
         .offset = FIELD(spool),
         .preset = "/var/lib/submitd/spool.db",
-        .preset_windows = "%ProgramData%\\submitd\\spool.db",
+        .preset_windows = "%ProgramData%\\submitd\\data\\spool.db",
         .help = "The file that messages wait in. Its folder must exist and belong to submitd." },
     { .name = "expire",
         .kind = &value_time,
@@ -388,7 +397,9 @@ static const struct option log_options[] = {
         .kind = &value_target,
         .offset = FIELD(target),
         .preset = "stderr",
-        .help = "Where the log goes." },
+        .help =
+            "Where the log goes. stderr of the Windows service is the event log; syslog is there "
+            "on Linux only, eventlog on Windows only." },
     { .name = "format",
         .kind = &value_choice,
         .offset = FIELD(format),
@@ -442,8 +453,9 @@ const struct section sections[SECTION_COUNT] = {
         .count_offset = offsetof(struct config, account_count),
         .help = "Who logs in at the mail server. The first `[account NAME]` that matches is used, "
                 "`[account]` when "
-                "none does. Each needs a username and exactly one of password, password_file and "
-                "password_command; on Windows also none of these (see username)." },
+                "none does. Each needs a username and exactly one of password, password_file, "
+                "password_command and password_protected; on Windows also none of these (see "
+                "username)." },
     [SECTION_DELIVERY] = { .name = "delivery",
         ROWS(delivery_options),
         .size = sizeof(struct config_delivery),

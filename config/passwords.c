@@ -108,6 +108,20 @@ static bool take_command(struct load *l, struct config_account *a, struct err *e
     return l->is_pure ? from_nowhere(a, "password_command", e) : from_command(a, e);
 }
 
+static bool take_protected(struct load *l, struct config_account *a, struct err *e)
+{
+    if (!a->password_protected)
+        return true; /* the line was refused, and that was told */
+    if (l->is_pure)
+        return from_nowhere(a, "password_protected", e);
+    if (!platform_secret_unprotect(a->password_protected, &a->password, e))
+        return false;
+    if (!platform_file_is_private(l->problems.file, e))
+        return err_prefix(e, "every user of this machine could decrypt it");
+    a->password_source = str_dup("password_protected");
+    return true;
+}
+
 static const struct source {
     const char *key;
     bool (*is_used)(const struct load *l, enum section_id id, size_t i, const char *key);
@@ -116,6 +130,7 @@ static const struct source {
     { .key = "password", .is_used = load_is_written, .take = take_literal },
     { .key = "password_file", .is_used = load_is_given, .take = take_file },
     { .key = "password_command", .is_used = load_is_given, .take = take_command },
+    { .key = "password_protected", .is_used = load_is_written, .take = take_protected },
 };
 
 bool load_has_own_identity(const struct load *l, size_t account)

@@ -9,7 +9,7 @@ static bool is_printed(const struct option *o, const void *base)
 {
     const struct config_account *account = base;
     return !o->is_secret ||
-           (account->password_source && strcmp(account->password_source, "password") == 0);
+           (account->password_source && strcmp(account->password_source, o->name) == 0);
 }
 
 static bool print_option(const struct option *o, void *base, struct buf *out)

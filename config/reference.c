@@ -35,7 +35,8 @@ const char *const reference_rules[] = {
     "(1K is 1024 octets).",
     "Quotes have no meaning and become part of the value.",
     "Sections and options that are not known, and options that are there twice, are errors.",
-    "After a change, `systemctl reload submitd` (SIGHUP) takes the file over. A file with mistakes "
+    "After a change, `systemctl reload submitd` (SIGHUP), on Windows `submitd service reload`, "
+    "takes the file over. A file with mistakes "
     "is not used: the old configuration stays, and the log says why.",
     NULL,
 };

@@ -34,16 +34,17 @@ bool value_is_full_path(struct slice text);
 bool value_is_host(struct slice text);
 
 /* values_text.c */
-extern const struct value_kind value_text;    /* char *: anything */
-extern const struct value_kind value_command; /* char *: a shell's line */
-extern const struct value_kind value_path;    /* char * */
-extern const struct value_kind value_host;    /* char *: a name or an address */
-extern const struct value_kind value_mailbox; /* char *: user@domain */
-extern const struct value_kind value_pin;     /* char *: sha256:BASE64 */
-extern const struct value_kind value_target;  /* char *: where a log goes */
-extern const struct value_kind value_word;    /* char *: one of option.words */
-extern const struct value_kind value_choice;  /* an enum: the index into option.words */
-extern const struct value_kind value_secret;  /* struct secret * */
+extern const struct value_kind value_text;      /* char *: anything */
+extern const struct value_kind value_command;   /* char *: a shell's line */
+extern const struct value_kind value_path;      /* char * */
+extern const struct value_kind value_host;      /* char *: a name or an address */
+extern const struct value_kind value_mailbox;   /* char *: user@domain */
+extern const struct value_kind value_pin;       /* char *: sha256:BASE64 */
+extern const struct value_kind value_target;    /* char *: where a log goes */
+extern const struct value_kind value_word;      /* char *: one of option.words */
+extern const struct value_kind value_choice;    /* an enum: the index into option.words */
+extern const struct value_kind value_secret;    /* struct secret * */
+extern const struct value_kind value_protected; /* struct secret *: base64, over several lines */
 /* values_number.c */
 extern const struct value_kind value_address; /* struct ip_addr */
 extern const struct value_kind value_port;    /* uint16_t */

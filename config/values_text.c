@@ -170,14 +170,15 @@ bool value_is_full_path(struct slice text)
 /* A service has no folder of its own that a relative path could begin at. */
 static bool parse_target(const struct option *o, struct slice text, void *field, struct err *e)
 {
-    bool is_word = slice_eq(text, SLICE_LIT("stderr")) || slice_eq(text, SLICE_LIT("syslog"));
+    bool is_word = slice_eq(text, SLICE_LIT("stderr")) || slice_eq(text, SLICE_LIT("syslog")) ||
+                   slice_eq(text, SLICE_LIT("eventlog"));
     return is_word || value_is_full_path(text) ? parse_text(o, text, field, e) : value_refuse(o, e);
 }
 
 static bool allowed_target(const struct option *o, struct buf *out)
 {
     (void)o;
-    return buf_add_str(out, "stderr, syslog or a file's full path");
+    return buf_add_str(out, "stderr, syslog, eventlog or a file's full path");
 }
 
 const struct value_kind value_text = {
@@ -314,4 +315,47 @@ const struct value_kind value_secret = {
     .allowed = allowed_secret,
     .fini = fini_secret,
     .takes_whole_line = true,
+};
+
+static bool is_base64(struct slice text)
+{
+    return consists_of(text, "+/=");
+}
+
+/* Each line is a piece; what comes out of all of them is judged where it is decrypted. */
+static bool parse_protected(const struct option *o, struct slice text, void *field, struct err *e)
+{
+    enum { WHOLE_MAX = 64 * 1024 };
+    struct secret **whole = field;
+    struct buf joined;
+    if (text.n == 0)
+        return true;
+    if (!is_base64(text))
+        return value_refuse(o, e);
+    buf_init_secret(&joined, WHOLE_MAX);
+    struct secret *longer = NULL;
+    bool fits =
+        (!*whole || buf_add_slice(&joined, secret_reveal(*whole))) && buf_add_slice(&joined, text);
+    if (fits)
+        longer = secret_new(buf_cstr(&joined), joined.len);
+    buf_fini(&joined);
+    if (!longer)
+        return fits ? value_out_of_memory(e) : value_refuse(o, e);
+    secret_free(*whole);
+    *whole = longer;
+    return true;
+}
+
+static bool allowed_protected(const struct option *o, struct buf *out)
+{
+    (void)o;
+    return buf_add_str(out, "what `submitd secret protect` printed, all of its lines");
+}
+
+const struct value_kind value_protected = {
+    .parse = parse_protected,
+    .print = print_secret,
+    .allowed = allowed_protected,
+    .fini = fini_secret,
+    .is_list = true,
 };

@@ -14,18 +14,21 @@ enum app_exit {
 };
 
 struct app_options {
-    const char *config;    /* never NULL */
-    const char *from, *to; /* doctor: NULL when not given */
-    const char *account;   /* doctor: NULL: all */
-    bool is_json;          /* queue list, show */
-    bool is_message;       /* queue show: the message itself */
-    char **operands;       /* what follows the command and is no option */
+    const char *config;          /* never NULL */
+    const char *from, *to;       /* doctor: NULL when not given */
+    const char *account;         /* doctor: NULL: all */
+    const char *host, *username; /* service install: NULL when not given */
+    bool is_json;                /* queue list, show */
+    bool is_message;             /* queue show: the message itself */
+    char **operands;             /* what follows the command and is no option */
     int operand_count;
 };
 
 typedef int app_command_fn(const struct app_options *options);
 
-app_command_fn app_run, app_check, app_doctor, app_queue, app_secret, app_version;
+app_command_fn app_run, app_check, app_doctor, app_queue, app_secret, app_service, app_version;
+/* service run: what Windows starts. */
+int app_run_service(const struct app_options *options);
 
 /* Loads and prints the problems to stderr; NULL: they are errors. */
 struct setup *app_load(const char *file);

@@ -3,11 +3,14 @@
 #include "app/daemon_spool.h"
 #include "app/password_watch.h"
 #include "base/str.h"
+#include "net/doorbell.h"
 #include "ops/log.h"
 #include "platform/platform.h"
+#include "platform/service.h"
 #include "relay/gateway.h"
 #include "relay/handed.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,6 +30,8 @@ struct daemon {
     struct setup *loaded;
     struct buf problems;
     bool is_stopping;
+    struct doorbell *order_bell; /* Windows' service manager rings it; NULL for no service */
+    atomic_uint orders;          /* bits 1 << enum service_order that were not heard yet */
 };
 
 static bool open_log(const struct config *c, struct err *e)
@@ -37,8 +42,10 @@ static bool open_log(const struct config *c, struct err *e)
         [CONFIG_LOG_INFO] = LOG_LEVEL_INFO,
         [CONFIG_LOG_DEBUG] = LOG_LEVEL_DEBUG,
     };
+    /* A Windows service has no standard error. */
+    bool is_nowhere = service_is_this() && strcmp(c->log.target, "stderr") == 0;
     struct log_params params = {
-        .target = c->log.target,
+        .target = is_nowhere ? platform_syslog_name() : c->log.target,
         .format = c->log.format == CONFIG_LOG_JSON ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
         .level = levels[c->log.level],
     };
@@ -220,6 +227,36 @@ static bool catch_signals(struct daemon *d, struct err *e)
     return is_fine;
 }
 
+/* --- orders of Windows' service manager --- */
+
+/* On the manager's thread. */
+static void on_order(void *user, enum service_order order)
+{
+    struct daemon *d = user;
+    atomic_fetch_or(&d->orders, 1u << order);
+    doorbell_ring(d->order_bell);
+}
+
+static void on_order_ring(void *user)
+{
+    struct daemon *d = user;
+    unsigned orders = atomic_exchange(&d->orders, 0);
+    if (orders & 1u << SERVICE_ORDER_RELOAD)
+        on_hangup(d, 0);
+    if (orders & 1u << SERVICE_ORDER_STOP)
+        on_stop(d, 0);
+}
+
+static bool take_orders(struct daemon *d, struct err *e)
+{
+    if (!service_is_this())
+        return true;
+    d->order_bell = doorbell_new(d->loop, on_order_ring, d);
+    return d->order_bell || err_set(e, ERR_MEMORY, "out of memory");
+}
+
+/* --- life --- */
+
 static void on_new_password(void *user)
 {
     struct daemon *d = user;
@@ -227,8 +264,6 @@ static void on_new_password(void *user)
     if (!d->is_stopping)
         start_reload(d);
 }
-
-/* --- life --- */
 
 static bool watch_passwords(struct daemon *d, const struct config *c, struct err *e)
 {
@@ -282,8 +317,8 @@ static bool build_gateway(
 
 static bool build_rest(struct daemon *d, const struct config *c, struct err *e)
 {
-    return catch_signals(d, e) && build_heart(d, e) && build_spool(d, &c->delivery, e) &&
-           watch_passwords(d, c, e);
+    return catch_signals(d, e) && take_orders(d, e) && build_heart(d, e) &&
+           build_spool(d, &c->delivery, e) && watch_passwords(d, c, e);
 }
 
 static void log_started(const struct daemon *d, const struct config *c)
@@ -335,29 +370,72 @@ static int fail_to_start(const char *why, const struct setup *setup)
     return APP_NOT_FINE;
 }
 
-int app_run(const struct app_options *options)
+/* The configuration for the service: nobody sees its standard error. */
+static struct setup *load_silently(const char *file)
 {
-    struct setup *setup = app_load(options->config);
+    const struct log_params params = { .target = platform_syslog_name(), .level = LOG_LEVEL_INFO };
+    struct err why;
+    struct buf problems;
+    log_open(&params, &why);
+    buf_init(&problems, PROBLEMS_MAX);
+    struct setup *setup = setup_load(file, &problems);
+    log_problems(&problems);
+    if (!setup)
+        log_event(LOG_LEVEL_ERROR, "start_failed",
+            LOG_STR("reason", "the configuration has errors"),
+            LOG_STR("remedy", "submitd check shows them; then: submitd service start"));
+    buf_fini(&problems);
+    return setup;
+}
+
+static void take_down(struct daemon *d)
+{
+    password_watch_free(d->passwords);
+    gateway_free(d->gateway);
+    daemon_spool_free(d->spool);
+    timer_free(d->heart);
+    doorbell_free(d->order_bell);
+    free(d->user);
+    loop_free(d->loop);
+    log_close();
+}
+
+static int live(void *user)
+{
+    struct daemon *d = user;
+    struct setup *setup =
+        service_is_this() ? load_silently(d->config_file) : app_load(d->config_file);
     if (!setup) {
         platform_tell_status("The configuration has errors; see: submitd check");
         return APP_USAGE;
     }
     platform_raise_file_limit();
     platform_keep_memory();
-    struct daemon d = { .config_file = options->config };
     struct err why;
-    if (!build(&d, setup, &why))
+    if (!build(d, setup, &why))
         return fail_to_start(why.text, setup);
-    log_started(&d, setup->config);
+    log_started(d, setup->config);
     tell_ready(setup->config);
-    loop_run(d.loop);
+    loop_run(d->loop);
     log_event(LOG_LEVEL_INFO, "stopped", LOG_INT("pid", getpid()));
-    password_watch_free(d.passwords);
-    gateway_free(d.gateway);
-    daemon_spool_free(d.spool);
-    timer_free(d.heart);
-    free(d.user);
-    loop_free(d.loop);
-    log_close();
+    take_down(d);
     return APP_FINE;
+}
+
+int app_run(const struct app_options *options)
+{
+    struct daemon d = { .config_file = options->config };
+    return live(&d);
+}
+
+int app_run_service(const struct app_options *options)
+{
+    struct daemon d = { .config_file = options->config };
+    const struct service_life life = { .run = live, .on_order = on_order, .user = &d };
+    struct err why;
+    int status = APP_NOT_FINE;
+    if (service_be(&life, &status, &why))
+        return status;
+    fprintf(stderr, "submitd service: %s\n", why.text);
+    return APP_USAGE;
 }

@@ -12,6 +12,7 @@ const struct app_command app_commands[APP_COMMAND_COUNT] = {
         0 },
     [APP_QUEUE] = { "queue", "show and change what waits in the spool", "jm", 2 },
     [APP_SECRET] = { "secret", "encrypt a password, so that only the service can read it", "", 2 },
+    [APP_SERVICE] = { "service", "Windows: install, start and stop the service", "Hu", 1 },
     [APP_VERSION] = { "version", "print the version", "", 0 },
 };
 
@@ -22,6 +23,8 @@ const struct app_option app_option_rows[] = {
     { 'f', "from", "ADDRESS", "also ask whether this sender is accepted" },
     { 't', "to", "ADDRESS", "with --from: send a real message there" },
     { 'j', "json", NULL, "list and show: as JSON, for scripts" },
+    { 'H', "host", "NAME", "install: the server, for an INI file that has none yet" },
+    { 'u', "username", "NAME", "install: the login; - is the account of the service itself" },
     { 'm', "message", NULL, "show: the message itself" },
 };
 const size_t app_option_row_count = ARRAY_LEN(app_option_rows);
@@ -35,5 +38,11 @@ const struct app_word app_words[] = {
     { APP_QUEUE, "cancel", "ID|all", "remove; nobody is told" },
     { APP_SECRET, "protect", "[NAME]",
         "read a password from the terminal or standard input, print the lines to configure" },
+    { APP_SERVICE, "install", "", "make the service and, when there is none, the INI file" },
+    { APP_SERVICE, "uninstall", "", "stop and remove it; an edited INI file and the spool stay" },
+    { APP_SERVICE, "start", "", "start it, unless the configuration has errors" },
+    { APP_SERVICE, "stop", "", "let what is under way end, and stop it" },
+    { APP_SERVICE, "reload", "", "have it load the configuration again" },
+    { APP_SERVICE, "status", "", "its state, account and program; exit status 0: it runs" },
 };
 const size_t app_word_count = ARRAY_LEN(app_words);

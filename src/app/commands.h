@@ -8,7 +8,15 @@
 
 #include <stddef.h>
 
-enum app_command_id { APP_RUN, APP_CHECK, APP_DOCTOR, APP_QUEUE, APP_SECRET, APP_VERSION };
+enum app_command_id {
+    APP_RUN,
+    APP_CHECK,
+    APP_DOCTOR,
+    APP_QUEUE,
+    APP_SECRET,
+    APP_SERVICE,
+    APP_VERSION
+};
 enum { APP_COMMAND_COUNT = APP_VERSION + 1 };
 
 struct app_command {

@@ -14,6 +14,7 @@ static app_command_fn *const functions[APP_COMMAND_COUNT] = {
     [APP_DOCTOR] = app_doctor,
     [APP_QUEUE] = app_queue,
     [APP_SECRET] = app_secret,
+    [APP_SERVICE] = app_service,
     [APP_VERSION] = app_version,
 };
 
@@ -105,6 +106,24 @@ static int complain_about_command(const char *name)
     return APP_USAGE;
 }
 
+static const char **text_option(int letter, struct app_options *options)
+{
+    switch (letter) {
+    case 'f':
+        return &options->from;
+    case 't':
+        return &options->to;
+    case 'a':
+        return &options->account;
+    case 'H':
+        return &options->host;
+    case 'u':
+        return &options->username;
+    default:
+        return &options->config;
+    }
+}
+
 /* -1: go on; else the exit status. */
 static int take_option(const struct app_command *command, int letter, struct app_options *options)
 {
@@ -121,10 +140,7 @@ static int take_option(const struct app_command *command, int letter, struct app
         *(letter == 'j' ? &options->is_json : &options->is_message) = true;
         return -1;
     }
-    *(letter == 'c'     ? &options->config
-        : letter == 'f' ? &options->from
-        : letter == 't' ? &options->to
-                        : &options->account) = optarg;
+    *text_option(letter, options) = optarg;
     return -1;
 }
 

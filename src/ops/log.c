@@ -8,28 +8,30 @@
 #include <time.h>
 #include <unistd.h>
 
-enum sink { SINK_STDERR, SINK_SYSLOG, SINK_FILE };
+enum sink { SINK_STDERR, SINK_SYSTEM, SINK_FILE };
 
 static struct {
     enum sink sink;
     int fd; /* SINK_FILE */
     char *path;
     enum log_format format;
+    bool is_paged; /* Event Viewer shows the time and level itself, and has room for lines */
     enum log_level level;
 } the_log = { .sink = SINK_STDERR, .fd = -1, .level = LOG_LEVEL_INFO };
 
 bool log_open(const struct log_params *params, struct err *e)
 {
     bool is_stderr = strcmp(params->target, "stderr") == 0;
-    bool is_syslog = strcmp(params->target, "syslog") == 0;
+    bool is_system = strcmp(params->target, platform_syslog_name()) == 0;
     int fd = -1;
-    if (!is_stderr && !is_syslog && !platform_open_log(params->target, &fd, e))
+    if (!is_stderr && !is_system && !platform_open_log(params->target, &fd, e))
         return false;
     log_close();
-    the_log.sink = is_stderr ? SINK_STDERR : is_syslog ? SINK_SYSLOG : SINK_FILE;
+    the_log.sink = is_stderr ? SINK_STDERR : is_system ? SINK_SYSTEM : SINK_FILE;
     the_log.fd = fd;
     the_log.path = fd >= 0 ? str_dup(params->target) : NULL;
     the_log.format = params->format;
+    the_log.is_paged = is_system && strcmp(params->target, "eventlog") == 0;
     the_log.level = params->level;
     return true;
 }
@@ -90,9 +92,11 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     buf_init(&line, LOG_LINE_MAX);
     if (the_log.format == LOG_FORMAT_JSON)
         log_line_add_json(&line, stamp_now(), level, event, fields);
+    else if (the_log.is_paged)
+        log_line_add_page(&line, event, fields);
     else
         log_line_add_text(&line, stamp_now(), level, event, fields);
-    if (the_log.sink == SINK_SYSLOG) {
+    if (the_log.sink == SINK_SYSTEM) {
         platform_syslog((int)level, buf_cstr(&line));
     } else {
         buf_add_char(&line, '\n');

@@ -16,7 +16,8 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 struct log_params {
-    const char *target; /* "stderr", "syslog", or a file's path (appended to, mode 0640) */
+    const char *target; /* "stderr", "syslog" or "eventlog" (platform_syslog_name), or a file's path
+                           (appended to, mode 0640) */
     enum log_format format;
     enum log_level level;
 };

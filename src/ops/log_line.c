@@ -121,6 +121,23 @@ bool log_line_add_text(struct buf *out, struct log_stamp at, enum log_level leve
     return fits;
 }
 
+bool log_line_add_page(struct buf *out, const char *event, const struct log_field *fields)
+{
+    bool fits = buf_addf(out, "%s\r\n", event);
+    for (; fits && fields->kind != LOG_FIELD_END; fields++) {
+        if (fields->kind == LOG_FIELD_NUMBER) {
+            fits = buf_addf(out, "\r\n%s: %lld", fields->key, (long long)fields->number);
+        } else if (fields->text.p) {
+            struct buf value;
+            buf_init(&value, LOG_LINE_MAX);
+            make_printable(&value, fields->text);
+            fits = buf_addf(out, "\r\n%s: ", fields->key) && buf_add_slice(out, buf_slice(&value));
+            buf_fini(&value);
+        }
+    }
+    return fits;
+}
+
 static json_t *json_value(const struct log_field *field)
 {
     if (field->kind == LOG_FIELD_NUMBER)

@@ -132,6 +132,10 @@ bool platform_read_password(const char *prompt, struct secret **ret_password, st
  */
 bool platform_secret_protect(
     const struct secret *password, const char *name, struct buf *out, struct err *e);
+/* The password in the value of password_protected, its lines joined. Fails on systems that keep
+ * passwords elsewhere, with the sentence that says where. */
+bool platform_secret_unprotect(
+    const struct secret *text, struct secret **ret_password, struct err *e);
 
 /* What an operator types on this system, for the remedies in errors. */
 enum platform_hint {
@@ -145,5 +149,7 @@ extern const char platform_port_forbidden[];
 
 /* The system's log: syslog on POSIX, the event log on Windows. `severity` 0 error .. 3 debug. */
 void platform_syslog(int severity, const char *line);
+/* What the option target calls it: "syslog" or "eventlog". */
+const char *platform_syslog_name(void);
 
 #endif

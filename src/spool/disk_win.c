@@ -1,4 +1,6 @@
 #include "base/str.h"
+#include "platform/service.h"
+#include "platform/win/service.h"
 #include "platform/win/text.h"
 #include "spool/disk.h"
 
@@ -13,7 +15,8 @@
 
 /* --- a private file --- */
 
-/* SYSTEM, Administrators and this process's own account, nothing inherited. Heap, NULL: failed. */
+/* SYSTEM, Administrators, the service, which may be given another account one day, and, outside of
+ * it, this process's own account; nothing inherited. Heap, NULL: failed. */
 static wchar_t *private_list(void)
 {
     union {
@@ -22,16 +25,18 @@ static wchar_t *private_list(void)
     } token;
     HANDLE own = NULL;
     DWORD got = 0;
-    wchar_t *sid = NULL, *list = NULL;
-    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &own))
+    wchar_t *sid = NULL, *list = NULL, service[WIN_SID_TEXT_MAX];
+    if (!win_service_sid(service, NULL) ||
+        !OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &own))
         return NULL;
     if (GetTokenInformation(own, TokenUser, &token, sizeof token, &got) &&
         ConvertSidToStringSidW(token.user.User.Sid, &sid)) {
-        static const wchar_t form[] = L"D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;%ls)";
-        size_t size = ARRAYSIZE(form) + wcslen(sid);
+        static const wchar_t form[] = L"D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;%ls)(A;;FA;;;%ls)";
+        const wchar_t *other = service_is_this() ? service : sid;
+        size_t size = ARRAYSIZE(form) + wcslen(service) + wcslen(other);
         list = calloc(size, sizeof *list);
         if (list)
-            _snwprintf(list, size - 1, form, sid);
+            _snwprintf(list, size - 1, form, service, other);
         LocalFree(sid);
     }
     CloseHandle(own);

@@ -9,7 +9,7 @@ from harness.daemon import OWN_USER, ini_text
 from harness.message import field_values
 from harness.net import free_port
 
-COMMANDS = ["run", "check", "doctor", "queue", "secret", "version"]
+COMMANDS = ["run", "check", "doctor", "queue", "secret", "service", "version"]
 
 
 @pytest.fixture
@@ -51,6 +51,13 @@ def test_version(run):
 def test_help(run, args):
     result = run(*args)
     assert result.returncode == 0 and "submitd" in result.stdout and "--config" in result.stdout
+
+
+@pytest.mark.parametrize("word", ["install", "start", "status", "nosuch"])
+def test_service_is_systemds(run, word):
+    result = run("service", word)
+    assert result.returncode == 2 and "systemd does that here: systemctl" in result.stderr, result.stderr
+    assert result.stderr.count("\n") == 1 and not result.stdout
 
 
 @pytest.mark.parametrize("args", [[], ["nosuch"], ["run", "--nosuch"], ["check", "--config"], ["check", "extra"],

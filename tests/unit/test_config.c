@@ -17,7 +17,14 @@ enum { TEXT_MAX = 1 << 20 };
     }
 #define UP      "[upstream]\nhost = mail.test\n"
 #define ACCOUNT "[account]\nusername = u\npassword = hunter2\n"
-#define GOOD    UP ACCOUNT /* 5 lines */
+#ifdef _WIN32
+#define HERE     "eventlog"
+#define NOT_HERE "syslog"
+#else
+#define HERE     "syslog"
+#define NOT_HERE "eventlog"
+#endif
+#define GOOD UP ACCOUNT /* 5 lines */
 
 /* ---- wrong texts ---- */
 
@@ -141,10 +148,13 @@ Test(config, values_out_of_bounds_name_what_is_allowed)
         BAD_HOST("[a.test]:25"),
         BAD_HOST("[192.0.2.1]:25"),
         { "[upstream]\nhost =\n" ACCOUNT, "t.ini:2: [upstream] host = : needs a value\n" },
-        { GOOD "[log]\ntarget = stdout\n",
-            "t.ini:7: [log] target = stdout: must be stderr, syslog or a file's full path\n" },
+        { GOOD "[log]\ntarget = stdout\n", "t.ini:7: [log] target = stdout: must be stderr, "
+                                           "syslog, eventlog or a file's full path\n" },
         { GOOD "[log]\ntarget = /x # y\n", "t.ini:7: [log] target = /x # y: a comment behind a "
                                            "value begins with ; and not with #\n" },
+        { GOOD "[log]\ntarget = " NOT_HERE "\n",
+            "t.ini:7: [log] target = " NOT_HERE ": is not there on this system; write " HERE "\n" },
+        { GOOD "[log]\ntarget = " HERE "\n", "" },
         { GOOD "[log]\nlevel = loud\n",
             "t.ini:7: [log] level = loud: must be error, warning, info or debug\n" },
         { GOOD "[delivery]\nmode = later\n",
@@ -504,8 +514,39 @@ Test(config, no_complaint_shows_a_password)
         { SECRET("password_command = echo hunter2\npassword = hunter2\n"),
             "t.ini:5: [account] password_command: password is there as well; keep one of them\n" },
         { SECRET("password_command = echo hunter2\n"), "" },
+        { SECRET("password_protected = AQAA+/==\n"), "" },
+        { SECRET("password_protected = AQAA\n    hunter2==\n\tAQAA\n"), "" },
+        { SECRET("password_protected = AQAA\n    hunter2*\n"),
+            "t.ini:6: [account] password_protected: must be what `submitd secret protect` printed, "
+            "all of its lines\n" },
+        { SECRET("password_protected =\n"),
+            "t.ini:5: [account] password_protected: needs a value\n" },
+        { SECRET("password_protected = ***\n"),
+            "t.ini:5: [account] password_protected: must be what `submitd secret protect` printed, "
+            "all of its lines\n" },
+        { SECRET("password = hunter2\npassword_protected = hunter2\n"),
+            "t.ini:6: [account] password_protected: password is there as well; keep one of "
+            "them\n" },
     };
     EXPECT_PROBLEMS(rows);
+}
+
+Test(config, protected_password_is_joined_and_masked)
+{
+    struct buf out;
+    const char *text =
+        UP "[account]\nusername = u\npassword_protected = AQAA\n    hunter2\n  B==\n";
+    struct config *c = load(text, strlen(text), &out);
+    cr_assert(c, "%s", buf_cstr(&out));
+    struct slice joined = secret_reveal(c->accounts[0].password_protected);
+    cr_expect(slice_eq(joined, SLICE_LIT("AQAAhunter2B==")), "%.*s", SLICE_ARG(joined));
+    buf_clear(&out);
+    config_print(c, &out);
+    cr_expect(strstr(buf_cstr(&out), "\npassword_protected = ***\n"), "%s", buf_cstr(&out));
+    cr_expect_null(strstr(buf_cstr(&out), "hunter2"), "%s", buf_cstr(&out));
+    cr_expect_null(strstr(buf_cstr(&out), "\npassword ="), "%s", buf_cstr(&out));
+    config_unref(c);
+    buf_fini(&out);
 }
 
 /* ---- good texts ---- */
@@ -647,7 +688,8 @@ Test(config, every_option_is_printed_and_secrets_are_masked)
         for (size_t row = 0; row < sections[id].count; row++) {
             char line[64];
             snprintf(line, sizeof line, "\n%s =", sections[id].options[row].name);
-            cr_expect(strstr(buf_cstr(&text), line), "%s", line);
+            bool is_other = sections[id].options[row].kind == &value_protected; /* one password */
+            cr_expect_eq(strstr(buf_cstr(&text), line) == NULL, is_other, "%s", line);
         }
     }
     struct buf tiny;
@@ -669,7 +711,8 @@ Test(config, every_row_of_the_tables_is_complete)
             bool has_words = o->kind == &value_word || o->kind == &value_choice;
             cr_expect_eq(o->max > 0, has_bounds, "%s", o->name);
             cr_expect_eq(o->words != NULL, has_words, "%s", o->name);
-            cr_expect_eq(o->is_secret, o->kind == &value_secret, "%s", o->name);
+            cr_expect_eq(o->is_secret, o->kind == &value_secret || o->kind == &value_protected,
+                "%s", o->name);
             cr_expect_eq(o->help[strlen(o->help) - 1], '.', "%s", o->name);
         }
     }

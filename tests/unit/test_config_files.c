@@ -159,6 +159,15 @@ Test(config, password_command_gives_its_output)
     remove_folder(&f);
 }
 
+Test(config, protected_password_is_for_windows)
+{
+    struct folder f = make_folder();
+    expect_failure(&f, 0600, "password_protected = hunter2",
+        "t.ini:5: [account] password_protected: is for Windows; here submitd secret protect makes "
+        "a credential for password_file\n");
+    remove_folder(&f);
+}
+
 Test(config, literal_password_needs_a_private_file)
 {
     struct folder f = make_folder();

@@ -54,6 +54,18 @@ Test(log_line, quotes_what_has_blanks_quotes_or_nothing)
     buf_fini(&out);
 }
 
+Test(log_line, page_has_a_line_for_each_field_and_no_other)
+{
+    struct buf out;
+    buf_init(&out, LOG_LINE_MAX);
+    cr_assert(log_line_add_page(&out, "message",
+        FIELDS(LOG_STR("id", "ab12"), LOG_STR("none", NULL), LOG_INT("size", -3),
+            LOG_STR("reply", "250 a\r\nid: b"))));
+    cr_assert_str_eq(
+        buf_cstr(&out), "message\r\n\r\nid: ab12\r\nsize: -3\r\nreply: 250 a<CR><LF>id: b");
+    buf_fini(&out);
+}
+
 Test(log_line, leaves_out_fields_without_bytes)
 {
     struct buf out;

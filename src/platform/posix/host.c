@@ -110,3 +110,8 @@ void platform_syslog(int severity, const char *line)
     bool is_known = severity >= 0 && (size_t)severity < ARRAY_LEN(priorities);
     syslog(is_known ? priorities[severity] : LOG_DEBUG, "%s", line);
 }
+
+const char *platform_syslog_name(void)
+{
+    return "syslog";
+}

@@ -68,3 +68,12 @@ bool platform_secret_protect(
     buf_fini(&lines);
     return is_done;
 }
+
+bool platform_secret_unprotect(
+    const struct secret *text, struct secret **ret_password, struct err *e)
+{
+    (void)text;
+    (void)ret_password;
+    return err_set(e, ERR_CONFIG,
+        "is for Windows; here submitd secret protect makes a credential for password_file");
+}

@@ -1,24 +1,37 @@
 #include "platform/platform.h"
+#include "base/str.h"
+#include "platform/win/service.h"
 #include "platform/win/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <io.h>
 #include <stdlib.h>
+#include <string.h>
 #include <windows.h>
-/* After windows.h. */
+/* After windows.h; initguid.h makes the next ones define what they name. */
 #include <aclapi.h>
-
-enum { PATH_UNITS_MAX = 1024 };
+#include <initguid.h>
+#include <knownfolders.h>
+#include <shlobj.h>
 
 /* --- defaults --- */
 
+/* The one variable that defaults begin with. Asked of Windows, because the environment is whatever
+ * the caller of this program made of it. */
+static const char program_data[] = "%ProgramData%";
+
 static char *expand(const char *text)
 {
-    wchar_t *wide = win_wide(text), out[PATH_UNITS_MAX];
-    DWORD n = wide ? ExpandEnvironmentStringsW(wide, out, ARRAYSIZE(out)) : 0;
-    free(wide);
-    return n > 0 && n <= ARRAYSIZE(out) ? win_utf8(out) : NULL;
+    if (strncmp(text, program_data, strlen(program_data)) != 0)
+        return str_dup(text);
+    wchar_t *folder = NULL;
+    HRESULT status = SHGetKnownFolderPath(&FOLDERID_ProgramData, 0, NULL, &folder);
+    char *utf8 = status == S_OK ? win_utf8(folder) : NULL;
+    CoTaskMemFree(folder);
+    char *whole = utf8 ? str_format("%s%s", utf8, text + strlen(program_data)) : NULL;
+    free(utf8);
+    return whole;
 }
 
 char *platform_pick(const char *posix, const char *windows)
@@ -138,9 +151,13 @@ bool platform_file_is_private(const char *path, struct err *e)
     if (!crowd)
         return true;
     /* By number, because groups have other names in other languages: Administrators, SYSTEM and
-     * LOCAL SERVICE, as which the service runs. */
-    return err_set(e, ERR_CONFIG,
+     * the service, whatever account it runs as. */
+    wchar_t sid[WIN_SID_TEXT_MAX];
+    char *service = win_service_sid(sid, NULL) ? win_utf8(sid) : NULL;
+    err_set(e, ERR_CONFIG,
         "%s is open to %s; run as administrator: icacls \"%s\" /inheritance:r /grant:r "
-        "*S-1-5-32-544:F *S-1-5-18:F *S-1-5-19:R",
-        path, crowd, path);
+        "*S-1-5-32-544:F *S-1-5-18:F *%s:R",
+        path, crowd, path, service ? service : "S-1-5-19");
+    free(service);
+    return false;
 }

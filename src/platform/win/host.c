@@ -61,19 +61,3 @@ void platform_hint(enum platform_hint what, uint16_t port, char *text, size_t si
 const char platform_port_forbidden[] =
     "Windows keeps the port for itself or for another program; see netsh interface ipv4 show "
     "excludedportrange protocol=tcp, or use another port";
-
-void platform_syslog(int severity, const char *line)
-{
-    static const WORD types[] = { EVENTLOG_ERROR_TYPE, EVENTLOG_WARNING_TYPE,
-        EVENTLOG_INFORMATION_TYPE, EVENTLOG_INFORMATION_TYPE };
-    bool is_known = severity >= 0 && (size_t)severity < ARRAYSIZE(types);
-    wchar_t *wide = win_wide(line);
-    HANDLE source = RegisterEventSourceW(NULL, L"submitd");
-    const wchar_t *texts[] = { wide ? wide : L"" };
-    if (source) {
-        ReportEventW(source, is_known ? types[severity] : EVENTLOG_INFORMATION_TYPE, 0, 1, NULL, 1,
-            0, texts, NULL);
-        DeregisterEventSource(source);
-    }
-    free(wide);
-}

@@ -2,6 +2,7 @@
 #include "auth/secctx.h"
 #include "base/str.h"
 #include "platform/platform.h"
+#include "platform/win/service.h"
 #include "platform/win/text.h"
 #include "spool/disk.h"
 
@@ -97,6 +98,55 @@ Test(text, errors_have_their_number)
     char text[WIN_ERROR_TEXT_MAX];
     cr_expect(strstr(win_error_text(ERROR_FILE_NOT_FOUND, text), "error 2"), "%s", text);
     cr_expect(strstr(win_error_text((DWORD)SEC_E_INVALID_TOKEN, text), "0x80090308"), "%s", text);
+}
+
+/* --- the service --- */
+
+/* `sc showsid submitd` says the same on every Windows. */
+Test(service, has_the_sid_that_windows_makes_of_its_name)
+{
+    wchar_t sid[WIN_SID_TEXT_MAX];
+    struct err e;
+    cr_assert(win_service_sid(sid, &e));
+    cr_expect(wcscmp(sid, L"S-1-5-80-2596852314-3802878297-3222847643-2288594847-2049188935") == 0);
+}
+
+Test(service, failures_have_a_remedy)
+{
+    struct err e;
+    cr_expect_not(win_fail(&e, ERROR_ACCESS_DENIED, "stop %s", "it"));
+    cr_expect(
+        strstr(e.text, "cannot stop it: access is denied; open the console with"), "%s", e.text);
+    cr_expect_not(win_fail(&e, ERROR_FILE_NOT_FOUND, "do"));
+    cr_expect(strstr(e.text, "error 2"), "%s", e.text);
+}
+
+Test(secret, protected_comes_back_and_damaged_does_not)
+{
+    struct err e;
+    struct buf lines;
+    struct secret *password = secret_new("p\xc3\xa4ss ;#1", 9), *back = NULL;
+    buf_init(&lines, 4096);
+    cr_assert(platform_secret_protect(password, "x", &lines, &e), "%s", e.text);
+    cr_expect_null(strstr(buf_cstr(&lines), "ss ;#1"));
+    /* As the loader joins them: what stands behind the = and in the indented lines. */
+    struct buf value;
+    buf_init(&value, 4096);
+    for (const char *p = strstr(buf_cstr(&lines), "= ") + 2; *p; p++) {
+        if (*p != ' ' && *p != '\n')
+            buf_add_char(&value, *p);
+    }
+    struct secret *text = secret_new(buf_cstr(&value), value.len);
+    cr_assert(platform_secret_unprotect(text, &back, &e), "%s", e.text);
+    cr_expect(secret_eq(back, password));
+    struct secret *half = secret_new(buf_cstr(&value), value.len / 8 * 4);
+    cr_expect_not(platform_secret_unprotect(half, &back, &e));
+    cr_expect(strstr(e.text, "was not made on this machine, or some of it is missing"));
+    secret_free(half);
+    secret_free(text);
+    secret_free(password);
+    buf_fini(&value);
+    buf_fini(&lines);
 }
 
 /* --- the machine --- */
