@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is another system that changes them. */
 void platform_start(int *argc, char ***argv)
 {
     (void)argc;
