@@ -143,13 +143,12 @@ static bool query(SC_HANDLE service, SERVICE_STATUS_PROCESS *ret_status)
         service, SC_STATUS_PROCESS_INFO, (BYTE *)ret_status, sizeof *ret_status, &size);
 }
 
-/* Waits until it runs (or is stopped) or the time is over; the state it is in then. */
-static DWORD wait_for(SC_HANDLE service, DWORD wanted, DWORD passing, DWORD timeout_ms,
-    SERVICE_STATUS_PROCESS *status)
+/* Waits until it has passed this state or the time is over; the state it is in then. */
+static DWORD wait_for(
+    SC_HANDLE service, DWORD passing, DWORD timeout_ms, SERVICE_STATUS_PROCESS *status)
 {
     ULONGLONG end = GetTickCount64() + timeout_ms;
-    while (query(service, status) && status->dwCurrentState == passing &&
-           status->dwCurrentState != wanted && GetTickCount64() < end)
+    while (query(service, status) && status->dwCurrentState == passing && GetTickCount64() < end)
         Sleep(POLL_MS);
     return status->dwCurrentState;
 }
@@ -176,8 +175,8 @@ bool service_start(struct err *e)
     bool is_done = StartServiceW(h.service, 0, NULL) ||
                    GetLastError() == ERROR_SERVICE_ALREADY_RUNNING ||
                    win_fail(e, GetLastError(), "start the service");
-    if (is_done && wait_for(h.service, SERVICE_RUNNING, SERVICE_START_PENDING, SERVICE_START_MS,
-                       &status) != SERVICE_RUNNING)
+    if (is_done &&
+        wait_for(h.service, SERVICE_START_PENDING, SERVICE_START_MS, &status) != SERVICE_RUNNING)
         is_done = tell_why_not_running(&status, e);
     close_handles(&h);
     return is_done;
@@ -187,16 +186,16 @@ static bool stop_and_wait(SC_HANDLE service, struct err *e)
 {
     SERVICE_STATUS ignored;
     SERVICE_STATUS_PROCESS status = { .dwCurrentState = SERVICE_STOPPED };
+    wait_for(service, SERVICE_START_PENDING, SERVICE_START_MS, &status); /* takes no orders yet */
     if (!ControlService(service, SERVICE_CONTROL_STOP, &ignored)) {
         DWORD why = GetLastError();
         if (why == ERROR_SERVICE_NOT_ACTIVE)
             return true;
-        /* Already stopping: wait for that. Starting: it takes no orders yet. */
+        /* Already stopping: wait for that. */
         if (why != ERROR_SERVICE_CANNOT_ACCEPT_CTRL)
             return win_fail(e, why, "stop the service");
     }
-    DWORD state =
-        wait_for(service, SERVICE_STOPPED, SERVICE_STOP_PENDING, SERVICE_STOP_MS, &status);
+    DWORD state = wait_for(service, SERVICE_STOP_PENDING, SERVICE_STOP_MS, &status);
     return state == SERVICE_STOPPED ||
            err_set(e, ERR_TIMEOUT, "the service did not stop within %d s", SERVICE_STOP_MS / 1000);
 }
