@@ -8,13 +8,22 @@ from pathlib import Path
 
 from harness.wait import until
 
-MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 SUITE = "bookworm"
 BOOT_SECONDS = 60
 # What a machine with systemd has beside the package's own dependencies.
 WITH_SYSTEMD = ["systemd-sysv", "logrotate", "procps"]
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8",
                "DEBIAN_FRONTEND": "noninteractive"}
+
+
+def mirror():
+    """Where this machine has that suite's packages from."""
+    lines = subprocess.run(["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"],
+                           capture_output=True, text=True, check=True).stdout.splitlines()
+    return next(line.split()[1] for line in lines if line.split()[0] == SUITE)
+
+
+MIRROR = mirror()
 
 
 def run(*command, check=True, **more):
