@@ -15,6 +15,7 @@ enum app_exit {
 
 struct app_options {
     const char *config;          /* never NULL */
+    bool has_config;             /* it was given, and is not the default */
     const char *from, *to;       /* doctor: NULL when not given */
     const char *account;         /* doctor: NULL: all */
     const char *host, *username; /* service install: NULL when not given */

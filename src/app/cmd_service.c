@@ -5,6 +5,7 @@
 #include "platform/service.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { INI_SIZE_MAX = 1 << 20, STATUS_MAX = 16 * 1024, EDITS = 2 };
 
@@ -189,6 +190,18 @@ static const struct {
     { "run", app_run_service }, /* for the manager only, and not in the help */
 };
 
+/* Without --config every word is about the file that the service has: an installer that brings the
+ * program up to date does not know which one that is. */
+static int run_word(app_command_fn *run, const struct app_options *options)
+{
+    struct app_options own = *options;
+    char *config = options->has_config ? NULL : service_config();
+    own.config = config ? config : options->config;
+    int status = run(&own);
+    free(config);
+    return status;
+}
+
 int app_service(const struct app_options *options)
 {
     const char *name = options->operand_count > 0 ? options->operands[0] : "";
@@ -197,7 +210,7 @@ int app_service(const struct app_options *options)
         return fail(APP_USAGE, why.text);
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (strcmp(words[i].name, name) == 0)
-            return words[i].run(options);
+            return run_word(words[i].run, options);
     }
     return fail(
         APP_USAGE, "write: submitd service install, uninstall, start, stop, reload or status");

@@ -141,6 +141,7 @@ static int take_option(const struct app_command *command, int letter, struct app
         return -1;
     }
     *text_option(letter, options) = optarg;
+    options->has_config = options->has_config || letter == 'c';
     return -1;
 }
 

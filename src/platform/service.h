@@ -16,8 +16,8 @@ bool service_has_manager(struct err *e);
 
 /* Makes the service, or brings one that is there up to date: its program and its recovery are set
  * again; its account and how it starts stay as an administrator left them. `config` is the INI
- * file's full path. Also makes the event source, and the folder of the default configuration that
- * only administrators and the service can look into. */
+ * file's full path, service_config() for the one that it has. Also makes the event source, and the
+ * folder of the default configuration that only administrators and the service can look into. */
 bool service_install(const char *config, struct err *e);
 /* Stops and removes it and the event source; fine when there is none. The files stay. */
 bool service_uninstall(struct err *e);
@@ -29,6 +29,9 @@ bool service_reload(struct err *e);
 /* Appends a line for each thing to know. False with *ret_is_running false: it is not there. */
 bool service_describe(struct buf *out, bool *ret_is_running, struct err *e);
 
+/* heap: the INI file that the manager starts it with; NULL: there is no service, or none of ours.
+ */
+char *service_config(void);
 /* The commented INI file for a new installation, in the program for as long as it runs. */
 struct slice service_sample(void);
 /* The file's whole new content, by a second file that takes its place. Blocks. */

@@ -42,6 +42,23 @@ def test_installing_again_keeps_an_edited_ini(windows, service):
     assert windows.read(INI).decode() == mine.replace("svc-mail", "new"), "only what was never filled in"
 
 
+def test_installing_again_keeps_an_ini_that_lies_elsewhere(windows, service, exchange):
+    """As the MSI of a newer version does it, which does not know of that file."""
+    other = r"C:\mail of ours\submitd.ini"
+    service.configure(exchange)
+    windows.write(other, windows.read(INI))
+    windows.write(INI, "[upstream]\nport = 70000\n")
+    windows.submitd("service", "install", "--config", other)
+    said = windows.submitd("service", "install", "--host", "", "--username", "").stdout
+    assert f"configuration: {other} (there already)" in said
+    assert windows.registry(SERVICES + r"\submitd")["ImagePath"].endswith(f'--config "{other}"')
+    seen = len(windows.events("started"))
+    service.start()  # looks at that file, too
+    assert windows.wait_event("started", seen).fields["config"] == other
+    assert f"kept: {other}" in windows.submitd("service", "uninstall").stdout
+    windows.remove_folder(other)
+
+
 def test_uninstall_keeps_an_edited_ini_and_nothing_else(windows):
     windows.submitd("service", "install")
     windows.submitd("service", "uninstall")

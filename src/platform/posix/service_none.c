@@ -45,6 +45,11 @@ bool service_describe(struct buf *out, bool *ret_is_running, struct err *e)
     return refuse(e);
 }
 
+char *service_config(void)
+{
+    return NULL;
+}
+
 struct slice service_sample(void)
 {
     return SLICE_NONE;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <windows.h>
+/* After windows.h. */
+#include <shellapi.h>
 
 enum { PATH_ROOM = 1024, COMMAND_ROOM = 3000, POLL_MS = 100 };
 
@@ -260,6 +262,32 @@ static const char *const start_names[] = {
     [SERVICE_DISABLED] = "never (disabled)",
 };
 
+/* QUERY_SERVICE_CONFIGW and the texts that it points to; Windows' own bound. */
+union config_room {
+    QUERY_SERVICE_CONFIGW config;
+    BYTE room[8192];
+};
+
+char *service_config(void)
+{
+    struct handles h;
+    struct err ignored;
+    union config_room all;
+    DWORD size = 0;
+    int count = 0;
+    char *path = NULL;
+    LPWSTR *words = NULL;
+    if (!open_service(SERVICE_QUERY_CONFIG, &h, &ignored))
+        return NULL;
+    if (QueryServiceConfigW(h.service, &all.config, sizeof all, &size))
+        words = CommandLineToArgvW(all.config.lpBinaryPathName, &count);
+    for (int i = 0; words && !path && i + 1 < count; i++)
+        path = wcscmp(words[i], L"--config") == 0 ? win_utf8(words[i + 1]) : NULL;
+    LocalFree(words);
+    close_handles(&h);
+    return path;
+}
+
 static void add_wide(struct buf *out, const char *label, const wchar_t *wide)
 {
     char *text = wide ? win_utf8(wide) : NULL;
@@ -269,10 +297,7 @@ static void add_wide(struct buf *out, const char *label, const wchar_t *wide)
 
 static void add_config(struct buf *out, SC_HANDLE service)
 {
-    union {
-        QUERY_SERVICE_CONFIGW config;
-        BYTE room[8192];
-    } all;
+    union config_room all;
     SERVICE_DELAYED_AUTO_START_INFO delayed = { FALSE };
     DWORD size = 0;
     if (!QueryServiceConfigW(service, &all.config, sizeof all, &size))
