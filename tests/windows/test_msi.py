@@ -111,3 +111,21 @@ def test_a_wrong_property_ends_the_install_and_leaves_nothing(clean):
     assert clean.msi("/i", OLD, "UPSTREAM_HOST=mail..corp") != 0
     assert clean.state() is None and not clean.path(PROGRAM).exists() and not clean.path(INI).exists()
 
+
+
+@pytest.mark.parametrize("value", ['UPSTREAM_HOST=a.test" --config "C:\\other.ini', "UPSTREAM_HOST=a.test\\", "USERNAME_=CORP\\"])
+def test_a_property_that_would_end_its_quotes_is_refused(clean, value):
+    """The system runs the line that it becomes part of."""
+    assert clean.msi("/i", OLD, value) == FAILED
+    assert clean.state() is None and not clean.path(PROGRAM).exists()
+    assert not clean.path(INI).exists() and not clean.path(r"C:\other.ini").exists()
+
+
+def test_a_repair_takes_no_properties(installed):
+    """Any user may ask for one, and it runs as the system."""
+    before = installed.read(INI)
+    installed.submitd("service", "uninstall")
+    installed.write(INI, before)
+    assert installed.msi("/i", OLD, "REINSTALL=ALL", "REINSTALLMODE=vomus", "UPSTREAM_HOST=stranger.test") == 0
+    assert installed.state() is not None, "it brings back what is missing"
+    assert installed.read(INI) == before
