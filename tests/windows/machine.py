@@ -120,7 +120,8 @@ class Machine:
         """Any program; what it said is text, its line ends are LF."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             # No pipes: a process of Wine's own that is started on the way would keep them open.
-            run = subprocess.run(["wine", *args], env=self.env, input=(text or "").encode(), timeout=COMMAND_SECONDS,
+            given = text if isinstance(text, bytes) else (text or "").encode()
+            run = subprocess.run(["wine", *args], env=self.env, input=given, timeout=COMMAND_SECONDS,
                                  stdout=out, stderr=err, check=False)
             run.stdout, run.stderr = text_of(out), NOISE.sub("", text_of(err))
         return run

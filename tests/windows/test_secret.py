@@ -19,7 +19,7 @@ def with_lines(lines, upstream, port):
         f"[account]\nusername = {upstream.username}\n{lines}"
 
 
-@pytest.mark.parametrize("password", ["Secret-Pass1\n", "Secret-Pass1\r\n", "Secret-Pass1"])
+@pytest.mark.parametrize("password", ["Secret-Pass1\n", "Secret-Pass1\r\n", "Secret-Pass1", "\ufeffSecret-Pass1\r\n"])
 def test_a_protected_password_logs_in(windows, service, exchange, password):
     lines = protect(windows, password).stdout
     assert PASSWORD not in lines and all(len(line) <= 198 for line in lines.splitlines())
@@ -47,7 +47,8 @@ def test_two_runs_print_different_lines(windows):
 
 
 @pytest.mark.parametrize("password, sentence", [("\n", "the password is empty"), ("", "the password is empty"),
-                                                ("x" * 5000, "longer than 4096 bytes")])
+                                                ("x" * 5000, "longer than 4096 bytes"),
+                                                ("p\0a\0s\0s\0\n\0", "not UTF-8"), (b"p\xe4sswort\n", "not UTF-8")])
 def test_what_is_no_password_is_refused(windows, password, sentence):
     run = protect(windows, password, status=None)
     assert run.returncode == 1 and sentence in run.stderr and run.stdout == ""

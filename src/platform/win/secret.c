@@ -2,6 +2,7 @@
 #include "platform/win/service.h"
 #include "platform/win/text.h"
 #include "base/base64.h"
+#include "base/str.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +67,27 @@ static bool read_from_console(
     return is_done;
 }
 
-/* The first line of what is piped in. */
+/* The first line of `text`, without the mark that Notepad puts in front. */
+static struct slice first_line(struct slice text)
+{
+    const struct slice mark = SLICE_LIT("\xef\xbb\xbf");
+    if (slice_starts_nocase(text, mark))
+        text = slice_skip(text, mark.n);
+    const char *lf = text.n > 0 ? memchr(text.p, '\n', text.n) : NULL;
+    text.n = lf ? (size_t)(lf - text.p) : text.n;
+    while (text.n > 0 && text.p[text.n - 1] == '\r')
+        text.n--;
+    return text;
+}
+
+/* What is piped in may be of any encoding. Now is when somebody sees that it is the wrong one. */
+static bool judge(struct slice password, struct err *e)
+{
+    if (password.n > 0 && (memchr(password.p, '\0', password.n) || !str_is_utf8(password)))
+        return err_set(e, ERR_CONFIG, "the password is not UTF-8 text; save it as UTF-8");
+    return true;
+}
+
 static bool read_from_pipe(HANDLE input, struct secret **ret_password, struct err *e)
 {
     char bytes[PASSWORD_BYTES_MAX] = "";
@@ -74,16 +95,15 @@ static bool read_from_pipe(HANDLE input, struct secret **ret_password, struct er
     while (n < sizeof bytes && !memchr(bytes, '\n', n) &&
            ReadFile(input, bytes + n, (DWORD)sizeof bytes - n, &got, NULL) && got > 0)
         n += got;
-    const char *end = memchr(bytes, '\n', n);
-    bool fits = end || n < sizeof bytes;
-    size_t size = end ? (size_t)(end - bytes) : n;
-    while (size > 0 && bytes[size - 1] == '\r')
-        size--;
-    if (fits)
-        *ret_password = secret_new(bytes, size);
+    struct slice password = first_line(slice_of(bytes, n));
+    bool is_fine = memchr(bytes, '\n', n) || n < sizeof bytes;
+    if (!is_fine)
+        err_set(e, ERR_LIMIT, "the password is longer than %d bytes", PASSWORD_BYTES_MAX);
+    is_fine = is_fine && judge(password, e);
+    if (is_fine)
+        *ret_password = secret_new(password.p, password.n);
     secret_wipe(bytes, sizeof bytes);
-    return fits ||
-           err_set(e, ERR_LIMIT, "the password is longer than %d bytes", PASSWORD_BYTES_MAX);
+    return is_fine;
 }
 
 bool platform_read_password(const char *prompt, struct secret **ret_password, struct err *e)
