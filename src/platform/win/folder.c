@@ -95,19 +95,33 @@ static bool is_our_own(PSID owner)
     return is_own;
 }
 
-/* Any user may make folders in %ProgramData%: one that waits there for us is not to be trusted, nor
- * are the files in it. */
-static bool check_owner(const wchar_t *path, struct err *e)
+static bool check_one(const wchar_t *path, DWORD flags, struct err *e)
 {
     PSID owner = NULL;
     PSECURITY_DESCRIPTOR descriptor = NULL;
-    DWORD status = GetNamedSecurityInfoW(
-        path, SE_FILE_OBJECT, OWNER_SECURITY_INFORMATION, &owner, NULL, NULL, NULL, &descriptor);
+    HANDLE folder =
+        CreateFileW(path, READ_CONTROL, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+            NULL, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS | flags, NULL);
+    if (folder == INVALID_HANDLE_VALUE)
+        return fail(e, GetLastError(), "see who owns", path);
+    DWORD status = GetSecurityInfo(
+        folder, SE_FILE_OBJECT, OWNER_SECURITY_INFORMATION, &owner, NULL, NULL, NULL, &descriptor);
+    CloseHandle(folder);
     if (status != ERROR_SUCCESS)
         return fail(e, status, "see who owns", path);
     bool is_own = is_our_own(owner);
     LocalFree(descriptor);
     return is_own || refuse_owner(path, e);
+}
+
+/*
+ * Any user may make folders in %ProgramData%: one that waits there for us is not to be trusted, nor
+ * are the files in it. The same for a link, which its owner can turn elsewhere, so the link itself
+ * comes first; one of an administrator's is fine when what it leads to is.
+ */
+static bool check_owner(const wchar_t *path, struct err *e)
+{
+    return check_one(path, FILE_FLAG_OPEN_REPARSE_POINT, e) && check_one(path, 0, e);
 }
 
 static bool set_rights(const wchar_t *path, PSECURITY_DESCRIPTOR descriptor, struct err *e)
