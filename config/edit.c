@@ -47,6 +47,20 @@ bool config_edit(struct slice text, const struct config_edit *edit, struct buf *
     return fits;
 }
 
+/* What the reader of the file would not take, or not wholly: document.c has its rules. */
+static bool fits_a_line(const char *key, const char *value, struct err *e)
+{
+    enum { LINE_SIZE_MAX = 198 };
+    for (const char *p = value; *p; p++) {
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            return err_set(e, ERR_CONFIG, "%s must not hold control characters", key);
+    }
+    if (strstr(value, " ;"))
+        return err_set(e, ERR_CONFIG, "%s must not hold a blank and a ; behind it", key);
+    return strlen(key) + strlen(" = ") + strlen(value) <= LINE_SIZE_MAX ||
+           err_set(e, ERR_CONFIG, "%s is too long for one line; write it into the file", key);
+}
+
 bool config_allows(const char *section, const char *key, const char *value, struct err *e)
 {
     const struct option *o = NULL;
@@ -56,10 +70,8 @@ bool config_allows(const char *section, const char *key, const char *value, stru
     }
     if (!o)
         return err_set(e, ERR_CONFIG, "[%s] has no option %s", section, key);
-    for (const char *p = value; *p; p++) {
-        if ((unsigned char)*p < ' ')
-            return err_set(e, ERR_CONFIG, "%s must not hold control characters", key);
-    }
+    if (!fits_a_line(key, value, e))
+        return false;
     union {
         uint64_t number;
         void *pointer;

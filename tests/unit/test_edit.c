@@ -61,6 +61,22 @@ Test(edit, tells_what_an_option_allows)
         strstr(e.text, "host = mail corp: must be a host name or an IP address"), "%s", e.text);
     cr_expect_not(config_allows("account", "username", "a\nb", &e));
     cr_expect_str_eq(e.text, "username must not hold control characters");
+    cr_expect_not(config_allows("account", "username", "CORP\\a ;b", &e));
+    cr_expect_str_eq(e.text, "username must not hold a blank and a ; behind it");
     cr_expect_not(config_allows("upstream", "hosts", "x", &e));
     cr_expect_str_eq(e.text, "[upstream] has no option hosts");
+}
+
+/* What passes must be what the file's reader gets, to the last byte of a line. */
+Test(edit, allows_as_much_as_a_line_takes)
+{
+    struct err e;
+    char value[200];
+    memset(value, 'a', sizeof value);
+    value[198 - strlen("username = ")] = '\0';
+    cr_expect(config_allows("account", "username", value, &e));
+    value[198 - strlen("username = ")] = 'a';
+    value[199 - strlen("username = ")] = '\0';
+    cr_expect_not(config_allows("account", "username", value, &e));
+    cr_expect_str_eq(e.text, "username is too long for one line; write it into the file");
 }
