@@ -201,15 +201,41 @@ void service_remove(const char *path)
     folder_remove();
 }
 
-/* To the disk before it gets the name: a power cut leaves the old file or the new one. */
-static DWORD write_all(const wchar_t *path, struct slice text)
+/* Gives `f` the rights of the file of that name, when there is one. */
+static DWORD copy_rights(HANDLE f, const wchar_t *from)
 {
-    DWORD done = 0, why = ERROR_SUCCESS;
-    HANDLE f =
-        CreateFileW(path, GENERIC_WRITE, 0, NULL, CREATE_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
+    PACL list = NULL;
+    PSECURITY_DESCRIPTOR descriptor = NULL;
+    SECURITY_DESCRIPTOR_CONTROL control = 0;
+    DWORD revision = 0;
+    DWORD status = GetNamedSecurityInfoW(
+        from, SE_FILE_OBJECT, DACL_SECURITY_INFORMATION, NULL, NULL, &list, NULL, &descriptor);
+    if (status == ERROR_FILE_NOT_FOUND)
+        return ERROR_SUCCESS;
+    if (status == ERROR_SUCCESS && !GetSecurityDescriptorControl(descriptor, &control, &revision))
+        status = GetLastError();
+    DWORD what = control & SE_DACL_PROTECTED ? PROTECTED_DACL_SECURITY_INFORMATION
+                                             : UNPROTECTED_DACL_SECURITY_INFORMATION;
+    if (status == ERROR_SUCCESS)
+        status = SetSecurityInfo(
+            f, SE_FILE_OBJECT, DACL_SECURITY_INFORMATION | what, NULL, NULL, list, NULL);
+    LocalFree(descriptor);
+    return status;
+}
+
+/* With the rights of `old` before it has a byte, because a password may be among them; nobody else
+ * can open it until it is closed. To the disk before it gets the name: a power cut leaves the old
+ * file or the new one. */
+static DWORD write_all(const wchar_t *path, const wchar_t *old, struct slice text)
+{
+    DWORD done = 0;
+    HANDLE f = CreateFileW(
+        path, GENERIC_WRITE | WRITE_DAC, 0, NULL, CREATE_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
     if (f == INVALID_HANDLE_VALUE)
         return GetLastError();
-    if (!WriteFile(f, text.p, (DWORD)text.n, &done, NULL) || !FlushFileBuffers(f))
+    DWORD why = copy_rights(f, old);
+    if (why == ERROR_SUCCESS &&
+        (!WriteFile(f, text.p, (DWORD)text.n, &done, NULL) || !FlushFileBuffers(f)))
         why = GetLastError();
     CloseHandle(f);
     return why == ERROR_SUCCESS && done != text.n ? ERROR_DISK_FULL : why;
@@ -222,7 +248,7 @@ bool service_write_file(const char *path, struct slice text, struct err *e)
     DWORD why = ERROR_NOT_ENOUGH_MEMORY;
     if (other) {
         swprintf(other, wcslen(name) + 5, L"%ls.new", name);
-        why = write_all(other, text);
+        why = write_all(other, name, text);
     }
     const DWORD how = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
     if (why == ERROR_SUCCESS && !MoveFileExW(other, name, how))
