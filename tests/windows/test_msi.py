@@ -8,7 +8,7 @@ from machine import HOME, INI, PROGRAM, Machine
 
 BUILD_MSI = Path(__file__).resolve().parents[2] / "packaging" / "windows" / "build-msi"
 FAILED = 1603 % 256  # ERROR_INSTALL_FAILURE
-OLD, NEW = r"C:\old.msi", r"C:\new.msi"
+OLD, NEW, OLD_ANEW = r"C:\old.msi", r"C:\new.msi", r"C:\anew.msi"
 EDITED = "[listener]\nport = {port}\n[upstream]\nhost = localhost\nport = 1\nauth = none\n"
 
 
@@ -104,6 +104,17 @@ def test_upgrade_keeps_ini_and_spool_and_starts_the_service_again(installed):
     assert "state     running" in installed.submitd("service", "status").stdout
     assert installed.msi("/x", NEW) == 0
     assert installed.read(INI).decode() == edited and spool.exists()
+    assert installed.state() is None and not installed.path(PROGRAM).exists()
+
+
+def test_a_package_of_the_same_version_takes_the_place_of_the_one_before(installed, exe, tmp_path):
+    anew = subprocess.run([BUILD_MSI, "1.0.0", exe, tmp_path], capture_output=True, text=True, check=True).stdout.strip()
+    installed.copy(anew, OLD_ANEW)
+    assert installed.msi("/i", OLD_ANEW) == 0
+    products = installed.wine("reg", "query", r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall", "/s").stdout
+    assert products.count("DisplayName    REG_SZ    submitd") == 1
+    assert installed.state() is not None and installed.path(PROGRAM).exists()
+    assert installed.msi("/x", OLD_ANEW) == 0
     assert installed.state() is None and not installed.path(PROGRAM).exists()
 
 
