@@ -6,6 +6,7 @@ import threading
 import pytest
 from harness.message import complete
 from harness.net import Raw, free_port
+from harness.wait import until
 from machine import INI, PROGRAM, SPOOL
 
 SERVICES = r"HKLM\SYSTEM\CurrentControlSet\Services"
@@ -250,6 +251,17 @@ def test_a_message_under_way_may_end_before_the_service_does(windows, service, e
     stopper.join(60)
     exchange.one_to("slow@example.test")
     assert windows.state()["STATE"].split()[0] == "1"
+
+
+def test_stop_waits_for_a_start_that_is_under_way(windows, service, exchange):
+    """A removal by the MSI does: a service that was left there would start without its program."""
+    service.configure(exchange, {"account": {"password": None, "password_command": "ping -n 6 127.0.0.1 >nul & echo x"}})
+    starter = threading.Thread(target=windows.wine, args=("net", "start", "submitd"))
+    starter.start()
+    until(lambda: windows.state()["STATE"].split()[0] == "2", 20, "starting")
+    service.stop()
+    assert windows.state()["STATE"].split()[0] == "1" and not windows.processes()
+    starter.join()
 
 
 # --- the spool
