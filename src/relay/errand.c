@@ -131,7 +131,8 @@ static bool end_if_about_us(struct errand *e, const struct smtp_reply *reply)
     pool_heed(e->pool, reply);
     set_reply(e, reply);
     bool is_late = e->phase == WANT_VERDICTS && e->has_asked;
-    if (e->phase == WANT_VERDICTS && !is_late && outbound_is_ready(e->session)) {
+    bool has_envelope = e->phase == WANT_VERDICTS || e->phase == WANT_GO_AHEAD;
+    if (has_envelope && !is_late && outbound_is_ready(e->session)) {
         smtp_client_rset(outbound_client(e->session), loop_now_ms(e->loop));
         outbound_flush(e->session);
     }

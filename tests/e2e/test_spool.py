@@ -492,6 +492,23 @@ def test_a_refusal_of_the_whole_message_bounces_for_all(keeper, rogue, step, ans
     assert all(answer[4:30] in r["Diagnostic-Code"] for r in each)
 
 
+@pytest.mark.parametrize("caps", [("PIPELINING",), ()], ids=["pipelined", "one by one"])
+def test_an_answer_to_data_about_the_session_leaves_no_envelope_on_it(keeper, rogue, caps):
+    """A server in the middle of a message would answer the next MAIL with 503, and the message would bounce."""
+    def nested(session):
+        said = [line.split(" ")[0] for line in session.lines[:-1]]
+        is_open = said[-1:] != ["RSET"] and "MAIL" in said[len(said) - said[::-1].index("RSET") if "RSET" in said else 0:]
+        return "503 5.5.1 sender already specified" if is_open and not session.messages else None
+    server = rogue(replies={"DATA": ["454 4.7.0 Temporary authentication failure", None], "MAIL": nested},
+                   caps=(*caps, "SIZE 37748736"))
+    daemon = keeper(server, mode="queue")
+    send_queued(daemon, numbered(1), [TO])
+    daemon.wait_event("delivery_paused")
+    retry(daemon)
+    wait_empty(daemon)
+    assert not daemon.events("bounced") and len(server.messages) == 1
+
+
 def test_expiry(keeper, exchange):
     """A minute is the shortest time that can be configured; here the file is told that it has passed."""
     daemon = keeper(exchange, mode="queue", expire="1m")
