@@ -316,6 +316,7 @@ static void on_conn_deadline(void *user)
 {
     struct inbound *in = user;
     struct slice nothing = SLICE_NONE;
+    in->is_pumping = true; /* whom the tick wakes is run here, once: it may end us */
     if (in->transaction)
         transaction_tick(in->transaction);
     pump(in, &nothing);

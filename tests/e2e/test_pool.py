@@ -378,3 +378,13 @@ def test_a_stalled_text_alone_keeps_its_session(keeper, exchange, request):
     time.sleep(17)
     stalled.send("\r\nlate\r\n.\r\n")
     assert stalled.reply().text.startswith("2.6.0")
+
+
+def test_a_stalled_text_makes_room_as_its_time_is_up(keeper, exchange):
+    """The client loses its session and its connection in the same moment."""
+    daemon = keeper(exchange.up(), {"upstream": {"max_sessions": 1}, "listener": {"idle_timeout": "15s"}}, mode="relay")
+    [stalled] = hold_sessions(daemon, 1)
+    assert try_sending(daemon, complete(), [TO])[-1].text.startswith("2.6.0")
+    assert stalled.reply().code == 421
+    stalled.close()
+    assert len(exchange.messages()) == 1
