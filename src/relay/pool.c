@@ -117,8 +117,7 @@ void pool_wait_cancel(struct pool_wait *w)
 
 /* --- handing out --- */
 
-/* The first in the line may go. */
-static bool is_first_due(struct pool *p)
+bool pool_is_first_due(struct pool *p)
 {
     return p->waiting_count > 0 && pacing_next(&p->pacing, pool_now(p), 0) == 0;
 }
@@ -133,11 +132,14 @@ static void hand_to_first(struct pool *p, struct outbound *o)
 
 void pool_offer(struct pool *p, struct outbound *o)
 {
-    if (setup_must_yield(p->setup, p)) {
+    bool is_wanted = pool_is_first_due(p);
+    /* Two accounts that gave up what they have not used yet would both log in for ever. */
+    bool is_made_for_first = is_wanted && outbound_uses(o) == 0;
+    if (!is_made_for_first && setup_must_yield(p->setup, p)) {
         pool_discard(p, o, false); /* another account has none, and there is no room for more */
         return;
     }
-    if (is_first_due(p)) {
+    if (is_wanted) {
         hand_to_first(p, o);
         return;
     }
@@ -165,7 +167,7 @@ static struct outbound *take_idle(struct pool *p)
 static void serve_waiting(struct pool *p)
 {
     struct outbound *o;
-    while (is_first_due(p) && (o = take_idle(p)))
+    while (pool_is_first_due(p) && (o = take_idle(p)))
         hand_to_first(p, o);
 }
 

@@ -63,8 +63,8 @@ const struct config_account *pool_account(const struct pool *p);
 
 /* --- for the setup, which shares the quota among its pools --- */
 
-/* Someone waits, no session is there or under way, and a login may be tried. */
-bool pool_is_starving(const struct pool *p);
+/* Someone waits, and not for the pace; no session is there or under way; a login may be tried. */
+bool pool_is_starving(struct pool *p);
 /* Since when the first in its line waits; 0: nobody does. */
 uint64_t pool_waits_since(const struct pool *p);
 /* Closes the session that rested longest; false when none rests. */

@@ -43,6 +43,8 @@ uint64_t pool_now(const struct pool *p);
 /* Answers all who wait now; those who come while this runs are not failed by it. */
 void pool_fail_waiting(struct pool *p, const struct err *why);
 struct pool_wait *pool_first_waiting(const struct pool *p);
+/* Someone waits, and the first in the line may go. */
+bool pool_is_first_due(struct pool *p);
 /* A ready session with no owner goes to who waits longest, else it rests. */
 void pool_offer(struct pool *p, struct outbound *o);
 void pool_set_timer(struct pool *p);

@@ -187,9 +187,9 @@ static unsigned count_coming(const struct pool *p)
 }
 
 /* One more session would be of use, and neither pacing nor a failure speaks against it. */
-static bool wants_one(const struct pool *p)
+static bool wants_one(struct pool *p)
 {
-    return p->waiting_count > count_coming(p) && list_is_empty(&p->idle) &&
+    return pool_is_first_due(p) && p->waiting_count > count_coming(p) && list_is_empty(&p->idle) &&
            p->total < p->config->max_sessions && !pool_must_hold_back(p);
 }
 
@@ -211,9 +211,9 @@ void pool_warm(struct pool *p)
         connect_one(p);
 }
 
-bool pool_is_starving(const struct pool *p)
+bool pool_is_starving(struct pool *p)
 {
-    return p->waiting_count > 0 && p->total == 0 && breaker_may_begin(p->breaker, pool_now(p));
+    return pool_is_first_due(p) && p->total == 0 && breaker_may_begin(p->breaker, pool_now(p));
 }
 
 /* The one that rested longest. */

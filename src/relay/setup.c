@@ -149,11 +149,11 @@ bool setup_make_room(struct setup *s, const struct pool *p)
 }
 
 /* Of those that starve, the one whose client waits longest. */
-static const struct pool *find_starving(const struct setup *s, const struct pool *p)
+static struct pool *find_starving(const struct setup *s, const struct pool *p)
 {
-    const struct pool *found = NULL;
+    struct pool *found = NULL;
     for (size_t i = 0; i < s->account_count; i++) {
-        const struct pool *other = s->pools[i];
+        struct pool *other = s->pools[i];
         if (other != p && pool_is_starving(other) &&
             (!found || pool_waits_since(other) < pool_waits_since(found)))
             found = other;

@@ -28,7 +28,7 @@ struct setup {
     struct breaker **breakers;    /* per account; accounts with one login name share theirs */
     struct quota *quota;          /* of sessions, all accounts together */
     struct failover *failover;    /* the choice among the upstream's hosts */
-    const struct pool *next;      /* whom a session was given up for; NULL: nobody */
+    struct pool *next;            /* whom a session was given up for; NULL: nobody */
     size_t account_count;         /* at least 1: with auth = none and no [account] a nameless one */
     struct config_account *nameless; /* that one, NULL otherwise */
     char hostname[SETUP_HOSTNAME_MAX];

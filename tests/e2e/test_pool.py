@@ -180,6 +180,39 @@ def test_a_reload_does_not_double_the_sessions(submitd, exchange):
     assert not daemon.events("upstream_failed")
 
 
+def test_an_account_whose_pace_says_later_takes_no_session_from_others(submitd, rogue):
+    """One session for two accounts. While the first waits for its pace, the second keeps what it has: it is not given
+    up for somebody who cannot use it, and got back again by another login, for each message."""
+    server = rogue()
+    daemon = submitd(server, {"upstream": {"max_sessions_total": 1, "rate": "12/min", "wait_timeout": "2m"},
+                              "account payroll": PAYROLL})
+    for _ in range(12):
+        daemon.send(complete(), [TO])
+    waiting = daemon.raw()
+    waiting.hello()
+    waiting.send("MAIL FROM:<a@corp.example>\r\n")
+    time.sleep(0.2)
+    logged_in = len(server.logins)
+    for _ in range(10):
+        daemon.send(complete(), [TO], sender="payroll@corp.example")
+    assert len(server.logins) - logged_in == 1
+    waiting.close()
+
+
+def test_two_accounts_take_turns_with_a_single_session(submitd, rogue):
+    """Each is served by the session that was made for it before it gives way: else both log in, and nothing is sent."""
+    server = rogue()
+    daemon = submitd(server, {"upstream": {"max_sessions_total": 1, "wait_timeout": "20s"}, "account payroll": PAYROLL})
+    crowd = [threading.Thread(target=daemon.send, args=(complete(), [TO], sender), daemon=True)
+             for sender in ["a@corp.example", "payroll@corp.example"] * 4]
+    for thread in crowd:
+        thread.start()
+    for thread in crowd:
+        thread.join(15)
+        assert not thread.is_alive()
+    assert len(server.messages) == 8 and len(server.logins) <= 10
+
+
 # --- the breaker
 
 
