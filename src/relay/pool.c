@@ -143,6 +143,10 @@ void pool_offer(struct pool *p, struct outbound *o)
         hand_to_first(p, o);
         return;
     }
+    if (p->is_retired) {
+        pool_discard(p, o, false);
+        return;
+    }
     outbound_set_owner(o, &idle_events, p);
     outbound_set_idle_since(o, pool_now(p));
     list_add_head(&p->idle, outbound_link(o));

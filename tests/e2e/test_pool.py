@@ -213,6 +213,24 @@ def test_two_accounts_take_turns_with_a_single_session(submitd, rogue):
     assert len(server.messages) == 8 and len(server.logins) <= 10
 
 
+def test_a_session_made_for_the_old_configuration_does_not_rest(submitd, rogue):
+    """It was on its way when the reload came: nobody will use it, and it would keep its place for minutes."""
+    def slowly(_session):
+        time.sleep(1.5)
+    server = rogue(replies={"AUTH": slowly})
+    daemon = submitd(server, {"upstream": {"max_sessions_total": 1, "wait_timeout": "10s"}})
+    client = daemon.raw()
+    client.hello()  # keeps the old configuration alive
+    until(lambda: server.sessions, 5, "the session that is opened ahead of need")
+    daemon.reload()
+    daemon.wait_event("reloaded")
+    daemon.wait_event("upstream_ready")
+    began = time.monotonic()
+    daemon.send(complete(), [TO])
+    assert time.monotonic() - began < 6
+    client.close()
+
+
 # --- the breaker
 
 
