@@ -55,9 +55,10 @@ void breaker_suspect(struct breaker *b)
     b->refusals = BREAKER_REFUSALS_MAX - 1;
 }
 
-void breaker_inherit(struct breaker *b, const struct breaker *old)
+void breaker_reloaded(struct breaker *b, uint64_t cooldown_ms)
 {
-    b->why = old->why;
-    if (old->refusals > 0)
+    b->cooldown_ms = cooldown_ms;
+    b->open_until = 0;
+    if (b->refusals > 0)
         breaker_suspect(b);
 }

@@ -2,8 +2,9 @@
  * Guards one login name: Active Directory counts every refused login and locks the account, so we
  * stop before it does (promise 4). Two refused logins in a row open the breaker; after the
  * cool-down it is half open: a single login is tried, and its refusal opens it again at once.
- * Owned by the setup and shared by all accounts with the same login name, because the directory
- * counts per user. Pure: it is told the time and what happened; it never logs in and never waits.
+ * Shared by all accounts with the same login name, because the directory counts per user, and by
+ * the setups of before and after a reload that have the same credential. Pure: it is told the time
+ * and what happened; it never logs in and never waits.
  */
 #ifndef SUBMITD_RELAY_BREAKER_H
 #define SUBMITD_RELAY_BREAKER_H
@@ -25,6 +26,7 @@ enum breaker_outcome {
 };
 
 struct breaker {
+    unsigned refs; /* accounts of setups that share it */
     uint64_t cooldown_ms;
     uint64_t open_until; /* 0: closed */
     unsigned refusals;   /* in a row */
@@ -42,11 +44,12 @@ void breaker_begin(struct breaker *b);
 /* `why` is for BREAKER_REFUSED only. True: this has opened the breaker. */
 bool breaker_end(
     struct breaker *b, enum breaker_outcome outcome, uint64_t now_ms, const struct err *why);
-/*
- * After a reload or a restart with refusals on record: that is a person's word that something was
- * mended, so one login may be tried; a refusal opens it again at once.
- */
-void breaker_inherit(struct breaker *b, const struct breaker *old);
+/* After a restart with refusals on record: the next refusal opens it. */
 void breaker_suspect(struct breaker *b);
+/*
+ * After a reload: that is a person's word that something was mended, so with refusals on record one
+ * login may be tried; a refusal opens it again at once.
+ */
+void breaker_reloaded(struct breaker *b, uint64_t cooldown_ms);
 
 #endif

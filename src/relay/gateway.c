@@ -270,13 +270,12 @@ void gateway_use_delivery(struct gateway *g, struct delivery *delivery)
     put_in_force(g, g->setup);
 }
 
-/* Clients may still use it, but nobody cares any more whether its logins work. */
+/* Clients may still use it, but nobody cares any more whether its logins work. That refused ones
+ * have stopped further ones concerns the setups behind it, too. */
 static void let_go_of_setup(struct gateway *g)
 {
-    if (g->setup) {
+    if (g->setup)
         g->setup->on_login = NULL;
-        g->setup->on_paused = NULL;
-    }
     setup_unref(g->setup);
     g->setup = NULL;
 }
@@ -369,6 +368,8 @@ void gateway_free(struct gateway *g)
         list_remove(inbound_link(in));
         inbound_free(in);
     }
+    if (g->setup)
+        g->setup->on_paused = NULL;
     let_go_of_setup(g);
     timer_free(g->drain_timer);
     census_free(g->census);

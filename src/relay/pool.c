@@ -20,6 +20,11 @@ uint64_t pool_now(const struct pool *p)
     return loop_now_ms(p->loop);
 }
 
+struct breaker *pool_breaker(const struct pool *p)
+{
+    return p->setup->breakers[p->account];
+}
+
 /* --- pacing --- */
 
 uint64_t pool_paced_until(struct pool *p)
@@ -257,7 +262,7 @@ static void fail_overdue(struct pool *p)
 static void on_timer(void *user)
 {
     struct pool *p = user;
-    if (breaker_is_open(p->breaker, pool_now(p)) && p->total == 0)
+    if (breaker_is_open(pool_breaker(p), pool_now(p)) && p->total == 0)
         pool_fail_paused(p);
     pool_close_rested(p);
     serve_waiting(p);
@@ -281,7 +286,7 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 static uint64_t next_for_waiting(struct pool *p, const struct pool_wait *w)
 {
     uint64_t now = pool_now(p);
-    if (is_hopeless(p, w) || (breaker_is_open(p->breaker, now) && p->total == 0))
+    if (is_hopeless(p, w) || (breaker_is_open(pool_breaker(p), now) && p->total == 0))
         return now + 1;
     uint64_t at = w->deadline > now ? w->deadline : now + POOL_RETRY_MS;
     if (pool_must_hold_back(p))
@@ -311,7 +316,6 @@ struct pool *pool_new(struct loop *loop, struct setup *setup, size_t account)
     p->setup = setup;
     p->account = account;
     p->config = &setup->config->upstream;
-    p->breaker = setup->breakers[account];
     pacing_init(&p->pacing, p->config->rate.count, p->config->rate.window_ms);
     list_init(&p->idle);
     list_init(&p->connecting);
@@ -329,6 +333,8 @@ void pool_free(struct pool *p)
 {
     if (!p)
         return;
+    for (const struct list *l = p->connecting.next; l != &p->connecting; l = l->next)
+        breaker_end(pool_breaker(p), BREAKER_UNKNOWN, pool_now(p), NULL);
     struct list *const lists[] = { &p->idle, &p->connecting, &p->settling };
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         while (!list_is_empty(lists[i]))

@@ -22,7 +22,6 @@ struct pool {
     struct setup *setup; /* the owner */
     size_t account;
     const struct config_upstream *config;
-    struct breaker *breaker; /* the setup's; shared by accounts with one login name */
     struct pacing pacing;
     struct list idle;       /* most recently used first */
     struct list connecting; /* not logged in yet */
@@ -39,6 +38,8 @@ struct pool {
 /* "default" for the account without a name. */
 const char *pool_account_name(const struct pool *p);
 uint64_t pool_now(const struct pool *p);
+/* The setup's: shared by accounts with one login name, and over reloads. */
+struct breaker *pool_breaker(const struct pool *p);
 
 /* Answers all who wait now; those who come while this runs are not failed by it. */
 void pool_fail_waiting(struct pool *p, const struct err *why);

@@ -38,7 +38,7 @@ static void tell_opened(const struct pool *p)
     const struct setup *s = p->setup;
     uint64_t ms = p->config->breaker_cooldown_ms;
     if (s->on_paused)
-        s->on_paused(s->on_login_user, pool_account(p), ms, &p->breaker->why);
+        s->on_paused(s->on_login_user, pool_account(p), ms, &pool_breaker(p)->why);
     log_event(LOG_LEVEL_ERROR, "logins_paused", LOG_STR("account", pool_account_name(p)),
         LOG_INT("seconds", ms / 1000),
         LOG_STR("reason", "refused logins; another could lock the account in Active Directory"),
@@ -50,7 +50,8 @@ static void heed_refusal(
     struct pool *p, struct outbound *o, const struct err *why, const struct smtp_reply *reply)
 {
     bool was_refused = outbound_login_was_refused(o);
-    if (breaker_end(p->breaker, was_refused ? BREAKER_REFUSED : BREAKER_UNKNOWN, pool_now(p), why))
+    if (breaker_end(
+            pool_breaker(p), was_refused ? BREAKER_REFUSED : BREAKER_UNKNOWN, pool_now(p), why))
         tell_opened(p);
     if (reply)
         pool_heed(p, reply);
@@ -82,7 +83,7 @@ static void on_connected(void *user, struct outbound *o)
     struct pool *p = user;
     p->connecting_count--;
     p->failed_at = 0;
-    breaker_end(p->breaker, BREAKER_WORKED, pool_now(p), NULL);
+    breaker_end(pool_breaker(p), BREAKER_WORKED, pool_now(p), NULL);
     p->has_caps = true;
     p->caps = *smtp_client_caps(outbound_client(o));
     list_remove(outbound_link(o));
@@ -157,24 +158,24 @@ static bool connect_one(struct pool *p)
     p->connecting_count++;
     p->total++;
     quota_take(p->setup->quota);
-    breaker_begin(p->breaker);
+    breaker_begin(pool_breaker(p));
     return true;
 }
 
 void pool_fail_paused(struct pool *p)
 {
     struct err why;
-    uint64_t left = p->breaker->open_until - pool_now(p);
+    uint64_t left = pool_breaker(p)->open_until - pool_now(p);
     err_set(&why, ERR_AUTH,
         "logins of account '%s' are paused for %llu more minutes, so that it is not locked: %s",
-        pool_account_name(p), (unsigned long long)(left / 60000 + 1), p->breaker->why.text);
+        pool_account_name(p), (unsigned long long)(left / 60000 + 1), pool_breaker(p)->why.text);
     pool_fail_waiting(p, &why);
 }
 
 uint64_t pool_logins_paused_until(const struct pool *p)
 {
-    bool is_stuck = p->total == 0 && breaker_is_open(p->breaker, pool_now(p));
-    return is_stuck ? p->breaker->open_until : 0;
+    bool is_stuck = p->total == 0 && breaker_is_open(pool_breaker(p), pool_now(p));
+    return is_stuck ? pool_breaker(p)->open_until : 0;
 }
 
 /* Sessions that will be free in a moment: a new login would come later than they do. */
@@ -195,8 +196,8 @@ static bool wants_one(struct pool *p)
 
 void pool_grow(struct pool *p)
 {
-    while (
-        wants_one(p) && setup_may_grow(p->setup, p) && breaker_may_begin(p->breaker, pool_now(p))) {
+    while (wants_one(p) && setup_may_grow(p->setup, p) &&
+           breaker_may_begin(pool_breaker(p), pool_now(p))) {
         bool has_room =
             quota_has_room(p->setup->quota, pool_now(p)) || setup_make_room(p->setup, p);
         if (!has_room || !connect_one(p))
@@ -207,13 +208,14 @@ void pool_grow(struct pool *p)
 void pool_warm(struct pool *p)
 {
     uint64_t now = pool_now(p);
-    if (p->total == 0 && breaker_may_begin(p->breaker, now) && quota_has_room(p->setup->quota, now))
+    if (p->total == 0 && breaker_may_begin(pool_breaker(p), now) &&
+        quota_has_room(p->setup->quota, now))
         connect_one(p);
 }
 
 bool pool_is_starving(struct pool *p)
 {
-    return pool_is_first_due(p) && p->total == 0 && breaker_may_begin(p->breaker, pool_now(p));
+    return pool_is_first_due(p) && p->total == 0 && breaker_may_begin(pool_breaker(p), pool_now(p));
 }
 
 /* The one that rested longest. */

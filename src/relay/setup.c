@@ -85,17 +85,37 @@ static bool make_breakers(struct setup *s)
             return false;
         if (first == i)
             breaker_init(s->breakers[i], s->config->upstream.breaker_cooldown_ms);
+        s->breakers[i]->refs++;
     }
     return s->breakers != NULL;
 }
 
+static void unref_breaker(struct breaker *b)
+{
+    if (b && --b->refs == 0)
+        free(b);
+}
+
 static void free_breakers(struct setup *s)
 {
-    for (size_t i = s->account_count; s->breakers && i-- > 0;) {
-        if (s->nameless || first_with_login(s->config, i) == i)
-            free(s->breakers[i]);
-    }
+    for (size_t i = 0; s->breakers && i < s->account_count; i++)
+        unref_breaker(s->breakers[i]);
     free(s->breakers);
+}
+
+/* Clients that stay log in under the old setup: what is refused to them counts for all. */
+static void inherit_breaker(struct setup *s, size_t account, struct breaker *old)
+{
+    const char *username = s->config->accounts[account].username;
+    for (size_t i = 0; i < s->account_count; i++) {
+        if (s->breakers[i] == old ||
+            !slice_eq_nocase(slice_str(s->config->accounts[i].username), slice_str(username)))
+            continue;
+        unref_breaker(s->breakers[i]);
+        s->breakers[i] = old;
+        old->refs++;
+    }
+    breaker_reloaded(old, s->config->upstream.breaker_cooldown_ms);
 }
 
 static bool make_quota(struct setup *s)
@@ -273,7 +293,7 @@ void setup_inherit(struct setup *s, const struct setup *old)
             if (!is_same_login(&s->config->accounts[i], &old->config->accounts[j]))
                 continue;
             pool_inherit(s->pools[i], old->pools[j]);
-            breaker_inherit(s->breakers[i], old->breakers[j]);
+            inherit_breaker(s, i, old->breakers[j]);
         }
     }
 }

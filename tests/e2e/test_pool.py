@@ -263,6 +263,27 @@ def test_accounts_with_one_login_name_count_together(submitd, rogue):
     assert len(server.logins) == 2
 
 
+def test_refused_logins_are_counted_across_a_reload(submitd, rogue):
+    """Clients that stay keep the old configuration (nothing of it changed, the log was rotated): when the password is
+    changed in Active Directory, their logins and those of new clients are refused together."""
+    server = rogue()
+    daemon = submitd(server)
+    old = daemon.raw()
+    old.hello()
+    daemon.send(complete(), [TO])
+    daemon.reload()
+    daemon.wait_event("reloaded")
+    daemon.send(complete(), [TO])
+    server.script.replies["AUTH"] = WRONG
+    server.drop_all()
+    worked = len(server.logins)
+    for _ in range(3):
+        assert old.cmd("MAIL FROM:<a@corp.example>").code == 451
+        assert try_sending(daemon, complete(), [TO])[0].code == 451
+    old.close()
+    assert len(server.logins) - worked == 2
+
+
 def test_paused_logins_are_seen_and_survive_a_restart(keeper, rogue):
     """Where people look when mail does not arrive; and restarting again and again does not lock the account."""
     server = rogue(replies={"AUTH": WRONG})

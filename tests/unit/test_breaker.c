@@ -76,22 +76,35 @@ Test(breaker, what_says_nothing_of_the_credential_does_not_count)
 
 Test(breaker, a_reload_allows_one_more_and_no_more)
 {
-    struct breaker old = fresh(), b = fresh();
-    try_login(&old, BREAKER_REFUSED, START);
-    try_login(&old, BREAKER_REFUSED, START);
-    breaker_inherit(&b, &old);
-    cr_assert(try_login(&b, BREAKER_REFUSED, START + 1));
-    cr_assert_not(breaker_may_begin(&b, START + 1));
-    struct breaker again = fresh();
-    breaker_inherit(&again, &b);
-    cr_assert(try_login(&again, BREAKER_REFUSED, START + 2));
+    struct breaker b = fresh();
+    try_login(&b, BREAKER_REFUSED, START);
+    try_login(&b, BREAKER_REFUSED, START);
+    for (uint64_t now = START + 1; now < START + 3; now++) {
+        breaker_reloaded(&b, COOLDOWN);
+        cr_assert(try_login(&b, BREAKER_REFUSED, now));
+        cr_assert_not(breaker_may_begin(&b, now));
+    }
 }
 
 Test(breaker, a_reload_after_nothing_wrong_changes_nothing)
 {
-    struct breaker old = fresh(), b = fresh();
-    try_login(&old, BREAKER_WORKED, START);
-    breaker_inherit(&b, &old);
+    struct breaker b = fresh();
+    try_login(&b, BREAKER_WORKED, START);
+    breaker_reloaded(&b, COOLDOWN);
     cr_assert_not(try_login(&b, BREAKER_REFUSED, START));
     cr_assert(try_login(&b, BREAKER_REFUSED, START));
+}
+
+Test(breaker, logins_under_way_at_a_reload_count)
+{
+    struct breaker b = fresh();
+    try_login(&b, BREAKER_WORKED, START);
+    breaker_begin(&b);
+    breaker_begin(&b);
+    breaker_reloaded(&b, 1000);
+    cr_assert_not(breaker_may_begin(&b, START));
+    breaker_end(&b, BREAKER_REFUSED, START, &refusal);
+    cr_assert(breaker_end(&b, BREAKER_REFUSED, START, &refusal));
+    cr_assert_not(breaker_may_begin(&b, START + 999));
+    cr_assert(breaker_may_begin(&b, START + 1000), "the new cool-down");
 }
