@@ -45,11 +45,13 @@ static void use_session(struct transaction *t, struct outbound *session)
         send_envelope(t);
         return;
     }
-    /* RFC 6531 3.2: the next hop cannot take an internationalised message. */
-    tx_set_reason(
-        t, 550, "5.6.7", "the upstream does not announce SMTPUTF8, which this message needs");
+    /* RFC 6531 3.2: the next hop cannot take an internationalised message. A client that rested was
+     * told otherwise by another server. */
+    static const char lacks[] = "the upstream does not announce SMTPUTF8, which this message needs";
+    if (!t->is_said_again)
+        tx_set_reason(t, 550, "5.6.7", lacks);
     struct err why;
-    err_set(&why, ERR_REFUSED, "%s", t->reason.text);
+    err_set(&why, ERR_REFUSED, "%s", lacks);
     tx_fail(t, &why);
 }
 

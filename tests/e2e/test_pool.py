@@ -410,6 +410,24 @@ def test_a_word_that_is_taken_back_after_the_rest(submitd, keeper, rogue, step, 
     assert replies[1] in daemon.wait_event("queued")["reason"]
 
 
+def test_the_next_server_lacks_what_the_client_was_promised(submitd, keeper, rogue):
+    """SMTPUTF8 before the rest and not behind it: put off, not refused for good."""
+    caps = ("PIPELINING", "SIZE 37748736", "8BITMIME")
+    server = rogue(caps=(*caps, "SMTPUTF8"))
+    for daemon, code in ((submitd(server), 451), (keeper(server, mode="relay"), 354)):
+        server.script.caps = (*caps, "SMTPUTF8")
+        daemon.send(complete(), [TO])
+        client = daemon.raw()
+        client.hello()
+        assert client.cmd("MAIL FROM:<a@corp.example> SMTPUTF8").code == 250
+        assert client.cmd(f"RCPT TO:<{TO}>").code == 250
+        daemon.wait_event("session_rested")
+        server.script.caps = caps
+        server.drop_all()
+        assert client.cmd("DATA").code == code
+        client.close()
+
+
 def test_upstream_goes_away_while_the_client_is_silent(submitd, keeper, exchange):
     exchange.up()
     defer, spool = submitd(exchange), keeper(exchange, mode="relay")
