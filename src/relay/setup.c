@@ -271,6 +271,19 @@ static bool is_same_login(const struct config_account *a, const struct config_ac
     return strcmp(a->username, b->username) == 0 && secret_eq(a->password, b->password);
 }
 
+/* The account of that name when it has the login, else another that has it; the count of accounts
+ * when none has. */
+static size_t find_same_login(const struct config *c, const struct config_account *a)
+{
+    size_t found = c->account_count;
+    for (size_t i = c->account_count; i-- > 0;) {
+        if (is_same_login(&c->accounts[i], a) &&
+            (found == c->account_count || strcmp(c->accounts[found].name, a->name) != 0))
+            found = i;
+    }
+    return found;
+}
+
 /* Then the same directory may verify the logins, and count those it refuses. */
 static bool has_common_host(const struct config_hosts *a, const struct config_hosts *b)
 {
@@ -289,12 +302,11 @@ void setup_inherit(struct setup *s, const struct setup *old)
         return;
     inherit_quota(s, old);
     for (size_t i = 0; i < s->config->account_count; i++) {
-        for (size_t j = 0; j < old->config->account_count; j++) {
-            if (!is_same_login(&s->config->accounts[i], &old->config->accounts[j]))
-                continue;
-            pool_inherit(s->pools[i], old->pools[j]);
-            inherit_breaker(s, i, old->breakers[j]);
-        }
+        size_t j = find_same_login(old->config, &s->config->accounts[i]);
+        if (j == old->config->account_count)
+            continue;
+        pool_inherit(s->pools[i], old->pools[j]);
+        inherit_breaker(s, i, old->breakers[j]);
     }
 }
 

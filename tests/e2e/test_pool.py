@@ -49,6 +49,20 @@ def test_rate_without_a_spool_waits_and_then_says_why(submitd, exchange):
     assert time.monotonic() - began < 10
 
 
+def test_a_reload_keeps_the_pace_of_each_account(submitd, rogue):
+    """Of two accounts with the same login each goes on from where it was."""
+    server = rogue()
+    daemon = submitd(server, {"upstream": {"rate": "3/min", "wait_timeout": "1s"}, "account copy": {
+        "match_sender": "copy@*", "username": server.username, "password": server.password}})
+    for _ in range(3):
+        daemon.send(complete(), [TO])
+    daemon.reload()
+    daemon.wait_event("reloaded")
+    assert try_sending(daemon, complete(), [TO])[0].code == 451
+    daemon.send(complete(), [TO], sender="copy@corp.example")
+    assert len(server.messages) == 4
+
+
 def test_rate_is_per_account(keeper, exchange):
     daemon = keeper(exchange.up(), {"upstream": {"rate": "1/h"}, "account payroll": {
         "match_sender": "payroll@*", "username": "CORP\\payroll", "password": "Payroll-Pass2"}}, mode="relay")
