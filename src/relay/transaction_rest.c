@@ -81,13 +81,18 @@ static void give_way(struct transaction *t)
     tx_keep(t, &why, false);
 }
 
+static bool is_wanted_by_others(const struct transaction *t)
+{
+    return pool_waits_since(t->pool) != 0 || setup_must_yield(t->setup, t->pool);
+}
+
 void transaction_tick(struct transaction *t)
 {
     uint64_t silent = tx_now(t) - t->touched_ms;
     tx_enter(t);
     if (can_rest(t) && silent >= REST_MS)
         rest(t);
-    else if (silent >= STALL_MS && can_stall(t) && pool_waits_since(t->pool) != 0)
+    else if (silent >= STALL_MS && can_stall(t) && is_wanted_by_others(t))
         give_way(t);
     tx_leave(t);
 }

@@ -474,6 +474,17 @@ def test_a_stalled_text_makes_room_when_others_wait(keeper, exchange, request):
     assert len(exchange.messages()) == 2
 
 
+def test_a_stalled_text_makes_room_for_another_account(keeper, exchange, request):
+    if "debug" in request.config.getoption("--build"):
+        pytest.skip("waits for 15 seconds; the release build shows it")
+    daemon = keeper(exchange.up(), {"upstream": {"max_sessions_total": 1}, "account payroll": PAYROLL}, mode="relay")
+    [stalled] = hold_sessions(daemon, 1)
+    waiting = try_sending(daemon, complete(), [TO], sender="payroll@corp.example")
+    assert waiting[-1].text.startswith("2.6.0"), "Exchange's own word"
+    stalled.send("\r\nlate\r\n.\r\n")
+    assert "queued as" in stalled.reply().text
+
+
 def test_a_stalled_text_alone_keeps_its_session(keeper, exchange, request):
     if "debug" in request.config.getoption("--build"):
         pytest.skip("waits for 17 seconds; the release build shows it")
