@@ -57,9 +57,11 @@ static void drop_transaction(struct inbound *in, const char *why)
 /* The connection closes by itself once its output has left. */
 static void end(struct inbound *in, const char *why)
 {
-    log_event(LOG_LEVEL_INFO, "disconnect", LOG_INT("connection", in->number),
-        LOG_STR("reason", why), LOG_INT("messages", in->messages),
-        LOG_INT("errors", smtp_server_errors(in->server)),
+    /* After messages that have their lines, and a QUIT, nobody wants to know. */
+    bool is_usual = in->messages > 0 && smtp_server_errors(in->server) == 0;
+    log_event(is_usual ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "disconnect",
+        LOG_INT("connection", in->number), LOG_STR("reason", why),
+        LOG_INT("messages", in->messages), LOG_INT("errors", smtp_server_errors(in->server)),
         LOG_INT("ms", loop_now_ms(in->loop) - in->began_ms));
     drop_transaction(in, why);
     conn_close(in->conn);
