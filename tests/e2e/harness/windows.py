@@ -36,4 +36,20 @@ def program(build, name):
                       encoding="utf-8")
     script.chmod(0o755)
     subprocess.run([script, "version"], check=True, stdout=subprocess.DEVNULL)  # makes the prefix when there is none
+    keep_running()
     return str(script)
+
+
+def keep_running():
+    """Without a program Wine ends, and one that starts in just that moment is told to go away."""
+    keeper = subprocess.Popen([WINE, "cmd"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+
+    def end():
+        keeper.stdin.close()  # the end of what cmd reads
+        try:
+            keeper.wait(30)
+        except subprocess.TimeoutExpired:
+            keeper.kill()
+            keeper.wait()
+    atexit.register(end)
