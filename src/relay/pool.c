@@ -51,7 +51,7 @@ void pool_explain_pace(struct pool *p, struct err *ret_why)
 void pool_forget_pace(struct pool *p)
 {
     pacing_forget(&p->pacing);
-    pool_set_timer(p);
+    timer_set(p->timer, pool_now(p) + 1); /* who waits for the pace beside an idle session may go */
 }
 
 /* --- waiting --- */
