@@ -48,6 +48,7 @@ static void destroy(struct transaction *t)
         smtp_header_filter_fini(&t->filter);
     buf_fini(&t->text);
     smtp_reply_fini(&t->early);
+    smtp_reply_fini(&t->mail_refusal);
     setup_unref(t->setup);
     free(t);
 }
@@ -115,6 +116,7 @@ struct transaction *transaction_new(struct loop *loop, struct setup *setup,
     make_id(t->id);
     buf_init(&t->text, SMTP_HEADER_MAX + SMTP_HEADER_ADDED_MAX + 2 * SMTP_BODY_EVENT_MAX);
     smtp_reply_init(&t->early);
+    smtp_reply_init(&t->mail_refusal);
     describe_client(t, client);
     t->pool = setup_route(setup, client->addr, mail->from.mailbox);
     if (!t->helo || !copy_mail(t, mail)) {
@@ -130,7 +132,8 @@ void transaction_start(struct transaction *t)
     if (tx_is_queue_mode(t)) {
         tx_keep(t, NULL, false);
     } else if (t->pool) {
-        tx_take_session(t);
+        tx_set_phase(t, RESTING);
+        tx_answer(t, &t->mail_ticket, 250, "2.1.0", "sender will be passed on");
     } else {
         struct err why;
         err_set(&why, ERR_CONFIG,
@@ -161,7 +164,9 @@ static bool refuse_rcpt(struct transaction *t, uint32_t ticket)
     size_t refused = t->rcpts_answered - t->rcpts_accepted;
     bool is_flood = t->session && refused >= TRANSACTION_REFUSED_MAX;
     tx_enter(t);
-    if (is_late)
+    if (is_late && t->mail_refusal.code != 0)
+        tx_answer_as(t, &ticket, &t->mail_refusal);
+    else if (is_late)
         tx_answer_reason(t, &ticket);
     else if (is_flood)
         tx_answer(t, &ticket, 452, "4.5.3", "too many refused recipients in one message");

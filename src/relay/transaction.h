@@ -1,10 +1,11 @@
 /*
  * One message on its way: takes the client's MAIL, RCPT and text, carries them over an upstream
- * session, and gives the upstream's own replies back as verdicts. Every ticket it is given is
- * answered exactly once, sooner or later, through its events. A client connection makes it and lets
- * go of it with transaction_abandon; once the whole message is at the upstream, or at the spool, it
- * lives on by itself until the verdict is logged. It never answers a local problem with 5xx, and
- * never lets a half message look whole.
+ * session, and gives the upstream's own replies back as verdicts. MAIL it answers by itself, at
+ * once (RFC 5321 3.3); what the upstream says to the sender is the answer to the recipients. Every
+ * ticket it is given is answered exactly once, sooner or later, through its events. A client
+ * connection makes it and lets go of it with transaction_abandon; once the whole message is at the
+ * upstream, or at the spool, it lives on by itself until the verdict is logged. It never answers a
+ * local problem with 5xx, and never lets a half message look whole.
  */
 #ifndef SUBMITD_RELAY_TRANSACTION_H
 #define SUBMITD_RELAY_TRANSACTION_H
@@ -40,7 +41,8 @@ struct transaction *transaction_new(struct loop *loop, struct setup *setup,
     struct delivery *delivery, const struct transaction_client *client,
     const struct smtp_mail *mail, uint32_t ticket, const struct transaction_events *events,
     void *user);
-/* Looks for a session; MAIL's ticket may be answered before this returns. */
+/* MAIL's ticket is answered before this returns: 250, or why there is no account for it. No session
+ * is taken before the first RCPT. */
 void transaction_start(struct transaction *t);
 /* No event comes afterwards; whatever can be taken back is. */
 void transaction_abandon(struct transaction *t, const char *why);
@@ -71,7 +73,8 @@ void transaction_tick(struct transaction *t);
 
 /* True: hold the text back until on_drain. */
 bool transaction_is_congested(const struct transaction *t);
-/* Nothing more will be answered by it: the verdict is given, or MAIL and all RCPT were refused. */
+/* Nothing is under way any more: the verdict is given, or the upstream refused MAIL and with it
+ * every RCPT. Who asks later hears the same. */
 bool transaction_is_over(const struct transaction *t);
 const char *transaction_id(const struct transaction *t);
 

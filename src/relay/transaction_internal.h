@@ -14,9 +14,9 @@
 #include "spool/store.h"
 
 enum transaction_phase {
-    WANT_SESSION,  /* the pool looks for one; MAIL and RCPT are kept */
-    WANT_VERDICTS, /* MAIL and RCPT went out, or will with the next RCPT */
-    RESTING, /* all of them are answered and the client is silent: the session was given back */
+    WANT_SESSION,  /* the pool looks for one: there is a RCPT, or DATA after a rest */
+    WANT_VERDICTS, /* MAIL and the RCPTs so far went out together */
+    RESTING, /* no session is held: before the first RCPT, and when a client is silent behind it */
     WANT_GO_AHEAD, /* DATA's 354 */
     WANT_TEXT,     /* the client sends */
     WANT_FINAL,    /* everything was sent, the upstream has the word */
@@ -59,7 +59,7 @@ struct transaction {
     char *ret, *envid;
     struct smtp_mail mail; /* its slices point into the strings above */
     uint32_t mail_ticket;
-    bool mail_is_accepted;
+    struct smtp_reply mail_refusal; /* the upstream's, code 0: none; what every RCPT hears then */
     struct recipient *rcpts;
     size_t rcpt_count, rcpt_room, rcpts_sent, rcpts_answered, rcpts_accepted;
     uint32_t data_ticket, end_ticket;

@@ -24,15 +24,13 @@ bool tx_can_keep(const struct transaction *t)
 {
     switch (t->phase) {
     case WANT_SESSION:
+    case WANT_VERDICTS:
     case RESTING:
     case WANT_GO_AHEAD:
     case WANT_TEXT:
     case WANT_FINAL:
         return wants_spool(t) && t->events && !t->is_client_gone && !t->has_reason &&
-               !t->is_text_dropped;
-    case WANT_VERDICTS:
-        return wants_spool(t) && t->events && !t->has_reason &&
-               (t->mail_ticket != 0 || t->mail_is_accepted);
+               !t->is_text_dropped && t->mail_refusal.code == 0;
     case KEEP_ENVELOPE:
     case KEEP_TEXT:
     case WANT_COMMIT:
@@ -60,7 +58,6 @@ static void go_ahead(struct transaction *t)
 
 static void keep_envelope(struct transaction *t)
 {
-    t->mail_is_accepted = true;
     tx_answer(t, &t->mail_ticket, 250, "2.1.0", "sender will be passed on");
     t->rcpts_accepted = tx_count_accepted(t); /* those that were answered before a rest, too */
     for (size_t i = 0; i < t->rcpt_count; i++)

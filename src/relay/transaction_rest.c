@@ -20,7 +20,7 @@ size_t tx_count_accepted(const struct transaction *t)
 /* Between commands, and nothing is open at the upstream. */
 static bool can_rest(const struct transaction *t)
 {
-    return t->session && t->phase == WANT_VERDICTS && t->mail_is_accepted &&
+    return t->session && t->phase == WANT_VERDICTS && t->mail_refusal.code == 0 &&
            t->rcpts_answered == t->rcpt_count && t->data_ticket == 0;
 }
 

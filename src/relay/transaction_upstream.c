@@ -82,27 +82,40 @@ static void ask_for_session(struct transaction *t)
 
 /* --- from the upstream --- */
 
-/* Nothing is left for the session to do when MAIL was refused and all pipelined RCPTs have their
- * answers. It is free before the client hears so, whose next MAIL may be waiting. */
-static void finish_if_refused(struct transaction *t)
-{
-    if (!t->mail_is_accepted && t->rcpts_answered == t->rcpts_sent)
-        tx_finish(t);
-}
-
+/* MAIL and the first RCPT went out together, and the client's MAIL has its 250 already: a refusal
+ * is kept for the recipients. */
 static void on_mail_reply(struct transaction *t, const struct smtp_reply *reply)
 {
     if (tx_keep_if_about_us(t, reply))
         return;
-    if (t->mail_ticket == 0 && smtp_reply_class(reply) != 2) {
+    if (smtp_reply_class(reply) == 2)
+        return;
+    if (tx_count_accepted(t) > 0) {
         tx_take_word_back(t, reply);
         return;
     }
-    t->mail_is_accepted = smtp_reply_class(reply) == 2;
-    if (!t->mail_is_accepted)
-        tx_log_refused(t, "MAIL", t->envelope_from, reply);
-    finish_if_refused(t);
-    tx_answer_as(t, &t->mail_ticket, reply);
+    tx_log_refused(t, "MAIL", t->envelope_from, reply);
+    smtp_reply_copy(&t->mail_refusal, reply);
+    t->mail_refusal.code = reply->code; /* without memory for the words it is still a refusal */
+}
+
+/* Whatever the server says to a RCPT that went out with a refused MAIL. With the last one nothing
+ * is left for the session to do: it is free before the client hears so, whose next MAIL may wait.
+ */
+static void on_rcpt_of_refused_mail(struct transaction *t)
+{
+    struct recipient *r = &t->rcpts[t->rcpts_answered++];
+    if (t->rcpts_answered == t->rcpts_sent)
+        tx_finish(t);
+    tx_answer_as(t, &r->ticket, &t->mail_refusal);
+}
+
+/* The session went away before it had answered every RCPT behind a refused MAIL. */
+static void on_lost_with_refused_mail(struct transaction *t)
+{
+    tx_finish(t);
+    for (; t->rcpts_answered < t->rcpts_sent; t->rcpts_answered++)
+        tx_answer_as(t, &t->rcpts[t->rcpts_answered].ticket, &t->mail_refusal);
 }
 
 static void on_rcpt_reply(struct transaction *t, const struct smtp_reply *reply)
@@ -110,6 +123,10 @@ static void on_rcpt_reply(struct transaction *t, const struct smtp_reply *reply)
     assert(t->rcpts_answered < t->rcpts_sent);
     if (tx_keep_if_about_us(t, reply))
         return;
+    if (t->mail_refusal.code != 0) {
+        on_rcpt_of_refused_mail(t);
+        return;
+    }
     struct recipient *r = &t->rcpts[t->rcpts_answered];
     if (r->ticket == 0 && smtp_reply_class(reply) != 2) {
         tx_take_word_back(t, reply);
@@ -120,7 +137,6 @@ static void on_rcpt_reply(struct transaction *t, const struct smtp_reply *reply)
     t->rcpts_accepted += r->is_accepted;
     if (!r->is_accepted)
         tx_log_refused(t, "RCPT", r->mailbox, reply);
-    finish_if_refused(t);
     tx_answer_as(t, &r->ticket, reply);
     if (t->session && t->phase == WANT_VERDICTS && t->data_ticket != 0)
         tx_go_on_with_data(t);
@@ -259,6 +275,8 @@ static void on_session_lost(
             LOG_LEVEL_INFO, "session_replaced", LOG_STR("id", t->id), LOG_STR("reason", copy.text));
         tx_give_session_back(t, false);
         tx_take_session(t);
+    } else if (t->mail_refusal.code != 0) {
+        on_lost_with_refused_mail(t);
     } else {
         tx_fail(t, &copy);
     }

@@ -219,7 +219,8 @@ def test_one_session_too_many_is_no_broken_host(submitd, rogue):
     with daemon.raw() as busy, daemon.raw(timeout=30) as waiting:
         for client in (busy, waiting):
             client.hello()
-            client.send("MAIL FROM:<a@corp.example>\r\n")
+            client.send("MAIL FROM:<a@corp.example>\r\nRCPT TO:<b@example.test>\r\n")
+            assert client.reply().code == 250
         assert busy.reply().code == 250
         daemon.wait_event("sessions_limited")
         assert busy.cmd("RSET").code == 250

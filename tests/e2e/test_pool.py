@@ -44,7 +44,7 @@ def test_rate_without_a_spool_waits_and_then_says_why(submitd, exchange):
     assert 1.8 < time.monotonic() - began < 4
     daemon.reload({"upstream": {"rate": "1/h", "wait_timeout": "3s"}})
     daemon.wait_event("reloaded")
-    reply = try_sending(daemon, complete(), [TO])[0]
+    reply = try_sending(daemon, complete(), [TO])[1]
     assert reply.code == 451 and "rate" in reply.text, "an hour is longer than anybody waits, so it says so at once"
     assert time.monotonic() - began < 10
 
@@ -58,7 +58,7 @@ def test_a_reload_keeps_the_pace_of_each_account(submitd, rogue):
         daemon.send(complete(), [TO])
     daemon.reload()
     daemon.wait_event("reloaded")
-    assert try_sending(daemon, complete(), [TO])[0].code == 451
+    assert try_sending(daemon, complete(), [TO])[1].code == 451
     daemon.send(complete(), [TO], sender="copy@corp.example")
     assert len(server.messages) == 4
 
@@ -204,7 +204,8 @@ def test_an_account_whose_pace_says_later_takes_no_session_from_others(submitd, 
         daemon.send(complete(), [TO])
     waiting = daemon.raw()
     waiting.hello()
-    waiting.send("MAIL FROM:<a@corp.example>\r\n")
+    waiting.send(f"MAIL FROM:<a@corp.example>\r\nRCPT TO:<{TO}>\r\n")
+    assert waiting.reply().code == 250, "MAIL waits for nothing, RCPT does"
     time.sleep(0.2)
     logged_in = len(server.logins)
     for _ in range(10):
@@ -273,7 +274,7 @@ def test_accounts_with_one_login_name_count_together(submitd, rogue):
     daemon = submitd(server, {"account copy": {"match_sender": "copy@*", "username": "corp\\USER",
                                                "password": "Secret-Pass1"}})
     for sender in ["a@corp.example", "copy@corp.example"] * 3:
-        assert try_sending(daemon, complete(), [TO], sender=sender)[0].code == 451
+        assert try_sending(daemon, complete(), [TO], sender=sender)[1].code == 451
     assert len(server.logins) == 2
 
 
@@ -292,8 +293,10 @@ def test_refused_logins_are_counted_across_a_reload(submitd, rogue):
     server.drop_all()
     worked = len(server.logins)
     for _ in range(3):
-        assert old.cmd("MAIL FROM:<a@corp.example>").code == 451
-        assert try_sending(daemon, complete(), [TO])[0].code == 451
+        assert old.cmd("MAIL FROM:<a@corp.example>").code == 250
+        assert old.cmd(f"RCPT TO:<{TO}>").code == 451
+        assert old.cmd("RSET").code == 250
+        assert try_sending(daemon, complete(), [TO])[1].code == 451
     old.close()
     assert len(server.logins) - worked == 2
 

@@ -14,45 +14,46 @@ from harness.wait import until
 SHORT = {"connect_timeout": "1s", "command_timeout": "1s", "data_timeout": "1s", "final_timeout": "1s"}
 RATE = "421 4.4.2 Message submission rate for this client has exceeded the configured limit"
 
-# name in expected.REFUSALS: (script of the rogue server, [upstream] options, step where the client hears it)
+# name in expected.REFUSALS: (script of the rogue server, [upstream] options, step where the client hears it).
+# The server is asked with the first RCPT, so that is where all before it is heard.
 CASES = {
-    "starttls not offered": ({"offers_starttls": False}, {}, "MAIL"),
-    "starttls 454": ({"replies": {"STARTTLS": "454 4.7.0 TLS not available"}}, {}, "MAIL"),
-    "starttls 999": ({"replies": {"STARTTLS": "999 what"}}, {}, "MAIL"),
+    "starttls not offered": ({"offers_starttls": False}, {}, "RCPT"),
+    "starttls 454": ({"replies": {"STARTTLS": "454 4.7.0 TLS not available"}}, {}, "RCPT"),
+    "starttls 999": ({"replies": {"STARTTLS": "999 what"}}, {}, "RCPT"),
     "starttls 220 with plaintext behind": (
-        {"replies": {"STARTTLS": b"220 2.0.0 go ahead\r\n250-injected\r\n250 AUTH PLAIN\r\n"}}, {}, "MAIL"),
-    "expired": ({"cert": "expired"}, {}, "MAIL"),
-    "wrong name": ({"cert": "wrong_name"}, {}, "MAIL"),
-    "unknown ca": ({"cert": "unknown_ca"}, {}, "MAIL"),
-    "self signed": ({"cert": "self_signed"}, {}, "MAIL"),
-    "wrong password": ({"replies": {"AUTH": "535 5.7.3 Authentication unsuccessful"}}, {}, "MAIL"),
-    "login 454": ({"replies": {"AUTH": "454 4.7.0 Temporary authentication failure"}}, {}, "MAIL"),
-    "no common mechanism": ({"mechs": "GSSAPI"}, {}, "MAIL"),
-    "no mechanism at all": ({"mechs": ""}, {}, "MAIL"),
-    "configured mechanism missing": ({}, {"auth": "cram-md5"}, "MAIL"),
-    "hangs before the banner": ({"replies": {"BANNER": HANG}}, SHORT, "MAIL"),
-    "hangs at ehlo": ({"replies": {"EHLO": HANG}}, SHORT, "MAIL"),
-    "hangs at auth": ({"replies": {"AUTH": HANG}}, SHORT, "MAIL"),
-    "hangs at mail": ({"replies": {"MAIL": HANG}}, SHORT, "MAIL"),
+        {"replies": {"STARTTLS": b"220 2.0.0 go ahead\r\n250-injected\r\n250 AUTH PLAIN\r\n"}}, {}, "RCPT"),
+    "expired": ({"cert": "expired"}, {}, "RCPT"),
+    "wrong name": ({"cert": "wrong_name"}, {}, "RCPT"),
+    "unknown ca": ({"cert": "unknown_ca"}, {}, "RCPT"),
+    "self signed": ({"cert": "self_signed"}, {}, "RCPT"),
+    "wrong password": ({"replies": {"AUTH": "535 5.7.3 Authentication unsuccessful"}}, {}, "RCPT"),
+    "login 454": ({"replies": {"AUTH": "454 4.7.0 Temporary authentication failure"}}, {}, "RCPT"),
+    "no common mechanism": ({"mechs": "GSSAPI"}, {}, "RCPT"),
+    "no mechanism at all": ({"mechs": ""}, {}, "RCPT"),
+    "configured mechanism missing": ({}, {"auth": "cram-md5"}, "RCPT"),
+    "hangs before the banner": ({"replies": {"BANNER": HANG}}, SHORT, "RCPT"),
+    "hangs at ehlo": ({"replies": {"EHLO": HANG}}, SHORT, "RCPT"),
+    "hangs at auth": ({"replies": {"AUTH": HANG}}, SHORT, "RCPT"),
+    "hangs at mail": ({"replies": {"MAIL": HANG}}, SHORT, "RCPT"),
     "hangs at rcpt": ({"replies": {"RCPT": HANG}}, SHORT, "RCPT"),
     "hangs at data": ({"replies": {"DATA": HANG}}, SHORT, "DATA"),
     "hangs at dot": ({"replies": {"DOT": HANG}}, SHORT, "DOT"),
-    "banner 421": ({"replies": {"BANNER": "421 4.3.2 Service not available"}}, {}, "MAIL"),
-    "banner 554": ({"replies": {"BANNER": "554 5.7.1 go away"}}, {}, "MAIL"),
-    "banner is no smtp": ({"replies": {"BANNER": b"HTTP/1.1 400 Bad Request\r\n\r\n"}}, {}, "MAIL"),
-    "ehlo and helo refused": ({"replies": {"EHLO": "502 5.5.1 no", "HELO": "502 5.5.1 no"}}, {}, "MAIL"),
-    "dies at banner": ({"replies": {"BANNER": DROP}}, {}, "MAIL"),
-    "dies at starttls": ({"replies": {"STARTTLS": DROP}}, {}, "MAIL"),
-    "dies at auth": ({"replies": {"AUTH": DROP}}, {}, "MAIL"),
-    "dies at mail": ({"replies": {"MAIL": DROP}}, {}, "MAIL"),
+    "banner 421": ({"replies": {"BANNER": "421 4.3.2 Service not available"}}, {}, "RCPT"),
+    "banner 554": ({"replies": {"BANNER": "554 5.7.1 go away"}}, {}, "RCPT"),
+    "banner is no smtp": ({"replies": {"BANNER": b"HTTP/1.1 400 Bad Request\r\n\r\n"}}, {}, "RCPT"),
+    "ehlo and helo refused": ({"replies": {"EHLO": "502 5.5.1 no", "HELO": "502 5.5.1 no"}}, {}, "RCPT"),
+    "dies at banner": ({"replies": {"BANNER": DROP}}, {}, "RCPT"),
+    "dies at starttls": ({"replies": {"STARTTLS": DROP}}, {}, "RCPT"),
+    "dies at auth": ({"replies": {"AUTH": DROP}}, {}, "RCPT"),
+    "dies at mail": ({"replies": {"MAIL": DROP}}, {}, "RCPT"),
     "dies at rcpt": ({"replies": {"RCPT": DROP}}, {}, "RCPT"),
     "dies at data": ({"replies": {"DATA": DROP}}, {}, "DATA"),
     "dies in the body": ({"replies": {"BODY": DROP}}, {}, "DOT"),
     "dies after the dot": ({"replies": {"DOT": DROP}}, {}, "DOT"),
-    "421 at mail": ({"replies": {"MAIL": RATE}}, {}, "MAIL"),
+    "421 at mail": ({"replies": {"MAIL": RATE}}, {}, "RCPT"),
     "421 at rcpt": ({"replies": {"RCPT": RATE}}, {}, "RCPT"),
     "421 at dot": ({"replies": {"DOT": RATE}}, {}, "DOT"),
-    "530 at mail": ({"replies": {"MAIL": "530 5.7.57 Client not authenticated to send mail"}}, {}, "MAIL"),
+    "530 at mail": ({"replies": {"MAIL": "530 5.7.57 Client not authenticated to send mail"}}, {}, "RCPT"),
 }
 
 
@@ -102,14 +103,14 @@ def test_connection_refused(submitd, rogue):
     server = rogue()
     server.port = free_port()
     daemon = submitd(server)
-    assert_refused(daemon, "connection refused", "MAIL", first_refusal(daemon.port))
+    assert_refused(daemon, "connection refused", "RCPT", first_refusal(daemon.port))
 
 
 def test_name_does_not_resolve(submitd, rogue):
     server = rogue()
     server.host = "nosuch.invalid"
     daemon = submitd(server)
-    assert_refused(daemon, "dns", "MAIL", first_refusal(daemon.port))
+    assert_refused(daemon, "dns", "RCPT", first_refusal(daemon.port))
 
 
 @pytest.mark.parametrize("cert", ["good", "self_signed", "expired", "wrong_name"])
@@ -124,7 +125,7 @@ def test_right_pin(submitd, rogue, certs, cert):
 def test_wrong_pin(submitd, rogue, certs):
     server = rogue()
     daemon = submitd(server, {"upstream": {"tls_pin": certs.pin("self_signed")}})
-    assert_refused(daemon, "wrong pin", "MAIL", first_refusal(daemon.port))
+    assert_refused(daemon, "wrong pin", "RCPT", first_refusal(daemon.port))
 
 
 def test_verify_name(submitd, rogue):
@@ -147,7 +148,7 @@ def test_tls_1_1_is_refused(submitd, rogue, monkeypatch):
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", only_old)
     daemon = submitd(server)
     step, reply = first_refusal(daemon.port)
-    assert (step, reply.code) == ("MAIL", 451) and not server.logins
+    assert (step, reply.code) == ("RCPT", 451) and not server.logins
 
 
 def test_helo_fallback(submitd, sandbox, rogue):
@@ -167,7 +168,8 @@ def test_pipelined_message_is_put_off_as_a_whole(submitd, rogue):
         for _ in range(30):  # and it is no fault of the client's, whose session is not ended for it
             client.send("MAIL FROM:<a@corp.example>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n")
             replies = client.replies(3)
-            assert [r.code for r in replies] == [451] * 3 and len(set(replies)) == 1, replies
+            assert [r.code for r in replies] == [250, 451, 451] and replies[1] == replies[2], replies
+            assert client.cmd("RSET").code == 250
 
 
 def test_two_refused_logins_stop_the_account(submitd, rogue):
@@ -217,7 +219,8 @@ def test_nothing_is_a_5xx_before_the_first_login(submitd, rogue):
     with daemon.smtp() as client:
         client.ehlo("old.example.test")
         assert client.has_extn("8bitmime") and client.has_extn("dsn") and not client.has_extn("smtputf8")
-        assert client.docmd("MAIL FROM:<a@corp.example> BODY=8BITMIME RET=HDRS")[0] == 451
+        assert client.docmd("MAIL FROM:<a@corp.example> BODY=8BITMIME RET=HDRS")[0] == 250
+        assert client.docmd("RCPT TO:<b@example.test> NOTIFY=NEVER")[0] == 451
 
 
 def test_upstream_comes_back(submitd, rogue):
@@ -232,11 +235,11 @@ def test_upstream_comes_back(submitd, rogue):
 
 def test_upstreams_own_5xx_is_passed_on(submitd, rogue):
     server = rogue(replies={"MAIL": ["550 5.7.60 SMTP; Client does not have permissions to send as this sender", None],
-                            "RCPT": ["550-5.1.1 first line\r\n550 5.1.1 second line", None],
+                            "RCPT": ["503 5.5.1 MAIL first", "550-5.1.1 first line\r\n550 5.1.1 second line", None],
                             "DOT": ["554 5.6.0 Invalid message content", None]})
     daemon = submitd(server)
     assert first_refusal(daemon.port) == (
-        "MAIL", (550, "5.7.60 SMTP; Client does not have permissions to send as this sender"))
+        "RCPT", (550, "5.7.60 SMTP; Client does not have permissions to send as this sender"))
     assert first_refusal(daemon.port) == ("RCPT", (550, "5.1.1 first line\n5.1.1 second line"))
     assert first_refusal(daemon.port) == ("DOT", (554, "5.6.0 Invalid message content"))
     assert first_refusal(daemon.port) == ("DOT", (250, "2.6.0 <1@rogue.test> Queued mail for delivery"))

@@ -105,13 +105,14 @@ def test_commands_behind_a_refused_data_hear_that_it_is_over(submitd, rogue):
 
 
 def test_refused_mail_frees_its_session_before_the_next_command_runs(submitd, rogue):
-    server = rogue(replies={"MAIL": ["550 5.7.60 not you", None]})
+    server = rogue(replies={"MAIL": ["550 5.7.60 not you", None], "RCPT": ["503 5.5.1 MAIL first", None]})
     daemon = submitd(server)
     daemon.wait_event("upstream_ready")
     with daemon.raw() as client:
         client.hello()
-        client.send(b"MAIL FROM:<x@corp.example>\r\n" + ENVELOPE + b"DATA\r\n")
-        assert [r.code for r in client.replies(4)] == [550, 250, 250, 354]
+        client.send(b"MAIL FROM:<x@corp.example>\r\nRCPT TO:<b@example.test>\r\nRSET\r\n" + ENVELOPE + b"DATA\r\n")
+        replies = client.replies(6)
+        assert [r.code for r in replies] == [250, 550, 250, 250, 250, 354] and replies[1].text == "5.7.60 not you"
         client.send(complete() + b".\r\n")
         assert client.reply().code == 250
     assert len(server.sessions) == 1

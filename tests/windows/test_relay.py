@@ -68,7 +68,7 @@ def test_nothing_goes_to_a_server_that_cannot_be_trusted(windows, service, rogue
     seen = len(windows.events("upstream_failed"))
     service.start()
     step, reply = first_refusal(service.port)
-    assert step == "MAIL" and str(reply).startswith("451 4.7.5 not delivered now: "), reply
+    assert step == "RCPT" and str(reply).startswith("451 4.7.5 not delivered now: "), reply
     event = windows.wait_event("upstream_failed", seen)
     assert event.level == "error" and event.fields["kind"] == "TLS" and "certificate" in event.fields["reason"], event
     assert not server.logins and not server.messages

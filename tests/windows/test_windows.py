@@ -53,7 +53,7 @@ def test_names_and_passwords(submitd, sandbox, rcpt, username, password):
 def test_a_wrong_password_is_the_servers_word(submitd, sandbox):
     daemon = submitd(login_as(sandbox("--tarpit", "0"), "CORP\\user", "wrong"))
     step, reply = first_refusal(daemon.port)
-    assert step == "MAIL" and str(reply).startswith("451 4.7.8") and "535 5.7.3" in str(reply)
+    assert step == "RCPT" and str(reply).startswith("451 4.7.8") and "535 5.7.3" in str(reply)
 
 
 # --- whom to trust
@@ -108,7 +108,7 @@ def refuses(daemon, name):
     status, sentence = expected.REFUSALS[name]
     step, reply = first_refusal(daemon.port)
     want = f"451 {status} {expected.NOT_NOW}{sentence}".replace(r"\S+/ca\.pem", r"(\S+/ca\.pem|the system's store)")
-    assert step == "MAIL" and re.fullmatch(want, str(reply)), f"{reply}\nwanted {want}"
+    assert step == "RCPT" and re.fullmatch(want, str(reply)), f"{reply}\nwanted {want}"
 
 
 # --- files and commands
