@@ -144,6 +144,7 @@ void store_close(struct store *s)
     sql_close(&s->own);
     store_lane_stop(&s->reader);
     store_lane_stop(&s->writer); /* the last connection: SQLite moves the log into the file */
+    scratch_close_spares(s);
     struct list done;
     take_finished(s, &done);
     finish_all(s, &done, false);

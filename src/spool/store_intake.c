@@ -26,27 +26,38 @@ static bool add_chunk(
 }
 
 /* Without a scratch file (too many are open) chunks become rows. */
-static bool has_scratch(const struct store *s, struct store_writer *w, uint64_t chunk)
+static bool has_scratch(struct store *s, struct store_writer *w, uint64_t chunk)
 {
     if (w->is_copy && chunk == 0 && w->scratch < 0)
-        disk_scratch_open(s->path, &w->scratch, NULL);
+        w->scratch = scratch_take(s);
     return w->scratch >= 0;
+}
+
+static bool may_spill(struct store *s, const struct store_writer *w, struct err *e)
+{
+    if (!w->has_lost)
+        return keeper_has_room(s, e);
+    *e = w->loss;
+    return false;
+}
+
+static bool spill_beside(struct store *s, struct op *op)
+{
+    struct spill *p = (struct spill *)op;
+    struct store_writer *w = p->writer;
+    struct err why;
+    if (!has_scratch(s, w, p->chunk))
+        return false;
+    if (!may_spill(s, w, &why) || !disk_scratch_write(w->scratch, p->chunk * STORE_CHUNK_SIZE,
+                                      buf_slice(&p->text), s->path, &why))
+        op_fail(op, &why);
+    return true;
 }
 
 static bool run_spill(struct store *s, struct op *op, struct err *e)
 {
     struct spill *p = (struct spill *)op;
-    struct store_writer *w = p->writer;
-    if (w->has_lost) {
-        *e = w->loss;
-        return false;
-    }
-    if (!keeper_has_room(s, e))
-        return false;
-    struct slice text = buf_slice(&p->text);
-    if (has_scratch(s, w, p->chunk))
-        return disk_scratch_write(w->scratch, p->chunk * STORE_CHUNK_SIZE, text, s->path, e);
-    return add_chunk(s, w, p->chunk, text, e);
+    return may_spill(s, p->writer, e) && add_chunk(s, p->writer, p->chunk, buf_slice(&p->text), e);
 }
 
 static void lose_spill(struct op *op)
@@ -81,6 +92,7 @@ static void finish_spill(struct store *s, struct op *op, bool tells)
 
 static const struct op_kind spill_kind = {
     .run = run_spill,
+    .run_beside = spill_beside,
     .lost = lose_spill,
     .finish = finish_spill,
 };
@@ -272,13 +284,23 @@ void store_writer_commit(
 
 /* --- the discard --- */
 
+/* Nothing of it got into the database. */
+static bool discard_beside(struct store *s, struct op *op)
+{
+    struct store_writer *w = (struct store_writer *)op;
+    if (w->scratch < 0 || op->steps > 0)
+        return false;
+    scratch_give_back(s, w->scratch, w->chunks * STORE_CHUNK_SIZE);
+    w->scratch = -1;
+    return true;
+}
+
 /* Changes nothing itself: the keeper does, as often as it takes. */
 static bool run_discard(struct store *s, struct op *op, struct err *e)
 {
     (void)e;
     struct store_writer *w = (struct store_writer *)op;
-    bool has_rows = w->scratch < 0 || op->steps > 0;
-    if (w->orphan && has_rows) {
+    if (w->orphan) {
         list_add_tail(&s->orphans, &w->orphan->link);
         w->orphan = NULL;
     }
@@ -294,7 +316,11 @@ static void finish_discard(struct store *s, struct op *op, bool tells)
     free_writer((struct store_writer *)op);
 }
 
-static const struct op_kind discard_kind = { .run = run_discard, .finish = finish_discard };
+static const struct op_kind discard_kind = {
+    .run = run_discard,
+    .run_beside = discard_beside,
+    .finish = finish_discard,
+};
 
 /* Without memory for the orphan its rows stay until the next store_open. */
 void store_writer_discard(struct store_writer *w)

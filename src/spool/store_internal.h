@@ -29,6 +29,9 @@ struct op_kind {
     /* On the lane, in its transaction. After false nothing of it stays in the database; it may be
      * run again then, so it changes nothing but the database and what `op` calls its result. */
     bool (*run)(struct store *s, struct op *op, struct err *e);
+    /* On the lane, before its transaction: true when nothing is left for run(), be it done or
+     * failed (op_fail). NULL: it needs the database. */
+    bool (*run_beside)(struct store *s, struct op *op);
     /* On the lane, each time it has failed; may be NULL. */
     void (*lost)(struct op *op);
     /* On the loop's thread: tells the result unless the store is closing, and frees `op`. */
@@ -46,6 +49,7 @@ struct op {
 
 /* What the done callback gets. */
 const struct err *op_why(const struct op *op);
+void op_fail(struct op *op, const struct err *why);
 
 /* --- lanes --- */
 
@@ -84,9 +88,12 @@ struct store {
     /* The writer's thread only. */
     struct list orphans;       /* struct orphan */
     unsigned wal_pages;        /* in the log behind the last commit */
+    bool has_written;          /* a transaction ran since the keeper last looked */
     bool may_shrink;           /* something was removed since the file was last made smaller */
     uint64_t floor_checked_ms; /* 0: never */
     uint64_t free_octets;
+    int spares[4]; /* scratch files that nobody uses */
+    size_t spare_count;
 };
 
 bool store_lane_init(struct store_lane *lane, struct store *s);
@@ -114,6 +121,15 @@ bool keeper_sweep(struct sql *c, bool *ret_found, struct err *e);
 /* Gives some free pages back to the file system (with the next checkpoint); *ret_more is false when
  * there were too few to bother. */
 bool keeper_shrink(struct sql *c, bool is_idle, bool *ret_more);
+
+/* --- scratch files, on the writer's thread (store_scratch.c) --- */
+
+/* One that may have anything in it; -1: none can be had. */
+int scratch_take(struct store *s);
+/* `size` octets of it were used. */
+void scratch_give_back(struct store *s, int file, uint64_t size);
+/* Nothing comes any more, at least for now. */
+void scratch_close_spares(struct store *s);
 
 /* --- schema --- */
 

@@ -166,6 +166,7 @@ static unsigned rest_idle(struct store *s)
 {
     enum { SOON_MS = 1 };
     bool more = false;
+    scratch_close_spares(s);
     if (!sweep(s, &more))
         return RETRY_MS;
     if (more)
@@ -181,6 +182,9 @@ static unsigned rest_idle(struct store *s)
 static unsigned rest_busy(struct store *s)
 {
     bool more;
+    if (!s->has_written)
+        return IDLE_MS;
+    s->has_written = false;
     if (s->wal_pages >= LOG_PAGES_MAX)
         checkpoint(s, SQLITE_CHECKPOINT_RESTART);
     else if (s->wal_pages >= LOG_PAGES)

@@ -135,7 +135,7 @@ void store_lane_stop(struct store_lane *lane)
 
 /* --- the writer: one transaction for all who wait --- */
 
-static void fail(struct op *op, const struct err *why)
+void op_fail(struct op *op, const struct err *why)
 {
     op->has_failed = true;
     op->why = *why;
@@ -154,7 +154,7 @@ static bool run_op(struct store *s, struct op *op, struct err *e)
         return false;
     if (op->kind->run(s, op, e))
         return sql_run(c, SQL_RELEASE, e);
-    fail(op, e);
+    op_fail(op, e);
     return sql_is_in_transaction(c) && sql_run(c, SQL_ROLLBACK_TO, e) && sql_run(c, SQL_RELEASE, e);
 }
 
@@ -187,7 +187,7 @@ static void run_one_by_one(struct store *s, struct list *group)
         list_remove(l);
         list_add_tail(&alone, l);
         if (!run_transaction(s, &alone, &why))
-            fail(op, &why);
+            op_fail(op, &why);
         list_remove(l);
         list_add_tail(next, l);
     }
@@ -196,7 +196,7 @@ static void run_one_by_one(struct store *s, struct list *group)
 static void fail_all(struct list *group, const struct err *why)
 {
     for (struct list *l = group->next; l != group; l = l->next)
-        fail(LIST_ENTRY(l, struct op, link), why);
+        op_fail(LIST_ENTRY(l, struct op, link), why);
 }
 
 /* Those with more steps to go wait again, behind what came meanwhile. */
@@ -213,11 +213,32 @@ static void requeue_unfinished(struct store_lane *lane, struct list *group)
     }
 }
 
+/* What needs no database does not wait for those that do. */
+static void run_beside(struct store *s, struct list *batch)
+{
+    struct list done;
+    list_init(&done);
+    for (struct list *l = batch->next, *next; l != batch; l = next) {
+        struct op *op = LIST_ENTRY(l, struct op, link);
+        next = l->next;
+        op->has_failed = false;
+        if (!op->kind->run_beside || !op->kind->run_beside(s, op))
+            continue;
+        list_remove(l);
+        list_add_tail(&done, l);
+    }
+    post_all(s, &done);
+}
+
 /* Nothing is posted before the commit has returned: a client's 250 hangs on it. */
 void writer_serve(struct store_lane *lane, struct list *batch)
 {
     struct store *s = lane->store;
     struct err why;
+    run_beside(s, batch);
+    if (list_is_empty(batch))
+        return;
+    s->has_written = true;
     if (!run_transaction(s, batch, &why)) {
         if (why.kind == ERR_LIMIT)
             run_one_by_one(s, batch);
