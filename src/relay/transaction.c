@@ -225,6 +225,15 @@ void transaction_data(struct transaction *t, uint32_t ticket)
     tx_leave(t);
 }
 
+/* To whoever takes it: the upstream, the spool, or both. */
+static void hand_on(struct transaction *t, struct slice text)
+{
+    if (text.n > 0 && t->session)
+        smtp_client_body(outbound_client(t->session), text, tx_now(t));
+    if (text.n > 0 && t->writer)
+        store_writer_add(t->writer, text);
+}
+
 static void send_text(struct transaction *t, enum smtp_header_verdict verdict)
 {
     if (t->text.failed) {
@@ -233,10 +242,7 @@ static void send_text(struct transaction *t, enum smtp_header_verdict verdict)
     }
     switch (verdict) {
     case SMTP_HEADER_OK:
-        if (t->text.len > 0 && t->session)
-            smtp_client_body(outbound_client(t->session), buf_slice(&t->text), tx_now(t));
-        if (t->text.len > 0 && t->writer)
-            store_writer_add(t->writer, buf_slice(&t->text));
+        hand_on(t, buf_slice(&t->text));
         buf_clear(&t->text);
         return;
     case SMTP_HEADER_TOO_LONG:
@@ -254,7 +260,10 @@ void transaction_body(struct transaction *t, struct slice text)
         return;
     t->touched_ms = tx_now(t);
     tx_enter(t);
-    send_text(t, smtp_header_filter_feed(&t->filter, text, &t->text));
+    if (smtp_header_filter_is_through(&t->filter))
+        hand_on(t, text);
+    else
+        send_text(t, smtp_header_filter_feed(&t->filter, text, &t->text));
     if (t->session)
         outbound_flush(t->session);
     tx_leave(t);

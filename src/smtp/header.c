@@ -447,6 +447,11 @@ enum smtp_header_verdict smtp_header_filter_feed(
     return SMTP_HEADER_OK;
 }
 
+bool smtp_header_filter_is_through(const struct smtp_header_filter *f)
+{
+    return f->in_body;
+}
+
 enum smtp_header_verdict smtp_header_filter_end(struct smtp_header_filter *f, struct buf *out)
 {
     if (f->verdict != SMTP_HEADER_OK || f->in_body)

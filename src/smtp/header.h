@@ -75,6 +75,8 @@ void smtp_header_filter_fini(struct smtp_header_filter *f);
  */
 enum smtp_header_verdict smtp_header_filter_feed(
     struct smtp_header_filter *f, struct slice text, struct buf *out);
+/* True: the header has passed on, and the text that follows may go without the filter. */
+bool smtp_header_filter_is_through(const struct smtp_header_filter *f);
 /* The message is complete; a message that is all header gets its repairs here. */
 enum smtp_header_verdict smtp_header_filter_end(struct smtp_header_filter *f, struct buf *out);
 
