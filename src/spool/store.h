@@ -24,7 +24,7 @@ enum {
     STORE_CHUNK_SIZE = 65536, /* octets of a message body per row */
     STORE_HIGH_WATER =
         512 * 1024, /* octets of one message waiting in memory: hold the client back */
-    STORE_LOW_WATER = 128 * 1024, /* on_drain comes below this */
+    STORE_LOW_WATER = 256 * 1024, /* on_drain comes below this */
 };
 
 struct store_params {

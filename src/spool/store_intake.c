@@ -2,9 +2,15 @@
 #include "spool/disk.h"
 #include "spool/store_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
-enum { CHUNKS_PER_STEP = 64 }; /* 4 MB: others' commits do not wait longer for one that is long */
+enum {
+    CHUNKS_PER_STEP = 64, /* 4 MB: others' commits do not wait longer for one that is long */
+    CHUNKS_PER_WAKE = 4,  /* waking the thread costs as much as writing a chunk */
+};
+static_assert((CHUNKS_PER_WAKE - 1) * STORE_CHUNK_SIZE < STORE_LOW_WATER,
+    "who waits for on_drain does not wait for chunks that nobody was woken for");
 
 /* --- a chunk on its way to disk ahead of the commit --- */
 
@@ -113,7 +119,10 @@ static void spill(struct store_writer *w)
     if (w->number == 0)
         w->number = ++w->store->last_number;
     w->pending += p->text.len;
-    store_lane_add(&w->store->writer, &p->op);
+    if (w->chunks % CHUNKS_PER_WAKE == 0)
+        store_lane_add(&w->store->writer, &p->op);
+    else
+        store_lane_add_quietly(&w->store->writer, &p->op);
 }
 
 /* --- a body --- */

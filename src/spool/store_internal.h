@@ -102,6 +102,8 @@ bool store_lane_start(struct store_lane *lane, struct err *e);
 void store_lane_stop(struct store_lane *lane);
 /* From the loop's thread: `op` is the lane's until it is finished. */
 void store_lane_add(struct store_lane *lane, struct op *op);
+/* The same without a wake: it is taken with the next one that is added. */
+void store_lane_add_quietly(struct store_lane *lane, struct op *op);
 /* Without a lane: `op` failed before it began. */
 void store_post_failed(struct store *s, struct op *op, enum err_kind kind, const char *what);
 

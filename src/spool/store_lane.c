@@ -12,13 +12,24 @@ const struct err *op_why(const struct op *op)
 
 /* --- from and to the loop's thread --- */
 
-void store_lane_add(struct store_lane *lane, struct op *op)
+static void add(struct store_lane *lane, struct op *op, bool must_wake)
 {
     struct store *s = lane->store;
     pthread_mutex_lock(&s->mutex);
     list_add_tail(&lane->waiting, &op->link);
-    pthread_cond_signal(&lane->is_needed);
+    if (must_wake)
+        pthread_cond_signal(&lane->is_needed);
     pthread_mutex_unlock(&s->mutex);
+}
+
+void store_lane_add(struct store_lane *lane, struct op *op)
+{
+    add(lane, op, true);
+}
+
+void store_lane_add_quietly(struct store_lane *lane, struct op *op)
+{
+    add(lane, op, false);
 }
 
 static void move_all(struct list *to, struct list *from)
