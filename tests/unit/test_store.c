@@ -2,6 +2,7 @@
 #include "spool_harness.h"
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -176,6 +177,94 @@ Test(store, writes_nothing_for_a_copy_that_is_thrown_away)
     put("behind it", "work", NOW);
     cr_assert_eq(ask("SELECT count(*) FROM message"), 1);
     cr_assert_leq(octets_in_folder() - before, 200000);
+    free(body);
+}
+
+/* --- scratch files */
+
+/* How many this process has open, and their octets. */
+static unsigned count_scratch_files(long long *ret_octets)
+{
+    DIR *open_files = opendir("/proc/self/fd");
+    cr_assert(open_files);
+    unsigned count = 0;
+    *ret_octets = 0;
+    for (struct dirent *each; (each = readdir(open_files));) {
+        char target[512] = "";
+        struct stat st;
+        ssize_t n = readlinkat(dirfd(open_files), each->d_name, target, sizeof target - 1);
+        if (n <= 0 || !strstr(target, "-copy-") || fstat(atoi(each->d_name), &st) != 0)
+            continue;
+        count++;
+        *ret_octets += st.st_size;
+    }
+    closedir(open_files);
+    return count;
+}
+
+/* Behind it everything that was asked for before has happened. */
+static void pass_by(const char *id)
+{
+    put(id, "work", NOW);
+    size_t count;
+    struct err e;
+    cr_assert(store_cancel(store, id, &count, &e) && count == 1);
+}
+
+Test(store, uses_scratch_files_again)
+{
+    long long octets;
+    as_copy = true;
+    char *body = make_body(1000000, 1);
+    for (int i = 0; i < 20; i++) {
+        store_writer_discard(write_body(slice_of(body, 1000000), 65536));
+        pass_by("next");
+        cr_assert_leq(count_scratch_files(&octets), 1u);
+        cr_assert_leq(octets, 1000000);
+    }
+    free(body);
+}
+
+Test(store, keeps_few_scratch_files_and_none_when_idle)
+{
+    enum { WRITERS = 12, SPARES = 4 };
+    long long octets;
+    struct store_writer *writers[WRITERS];
+    as_copy = true;
+    char *body = make_body(300000, 1);
+    for (int i = 0; i < WRITERS; i++)
+        writers[i] = write_body(slice_of(body, 300000), 65536);
+    pass_by("between");
+    cr_assert_eq(count_scratch_files(&octets), WRITERS);
+    for (int i = 0; i < WRITERS; i++)
+        store_writer_discard(writers[i]);
+    pass_by("behind");
+    cr_assert_leq(count_scratch_files(&octets), SPARES);
+    for (int i = 0; count_scratch_files(&octets) > 0; i++) {
+        cr_assert(i < 100, "%lld octets stay in scratch files", octets);
+        usleep(50000);
+    }
+    free(body);
+}
+
+/* What a longer one left in the file is behind its end. */
+Test(store, commits_a_copy_whose_scratch_file_had_another)
+{
+    as_copy = true;
+    char *longer = make_body(2000000, 1), *body = make_body(700000, 2);
+    for (int i = 0; i < 3; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "m%d", i);
+        store_writer_discard(write_body(slice_of(longer, 2000000), 65536));
+        struct store_message *m = make_message(id, 1);
+        commit(m, slice_of(body, 700000));
+        store_message_free(m);
+        m = find(id);
+        cr_assert_eq(m->size, 700000);
+        check_body(m->number, slice_of(body, 700000));
+        store_message_free(m);
+    }
+    free(longer);
     free(body);
 }
 
