@@ -9,6 +9,7 @@
 #include "bench/samples.h"
 #include "net/loop.h"
 #include "ops/log.h"
+#include "platform/platform.h"
 #include "relay/outbound.h"
 
 #include <getopt.h>
@@ -331,6 +332,7 @@ static void read_options(int argc, char **argv, struct options *o)
 int main(int argc, char **argv)
 {
     struct load l = { .options = { .clients = 1, .size = 4096, .messages = 1000 } };
+    platform_keep_memory();
     read_options(argc, argv, &l.options);
     prepare(&l);
     run(&l);
