@@ -96,7 +96,14 @@ struct cursor {
  * vectors of it: most of a long message is taken by this. One byte behind the block is read. */
 enum { BLOCK = 256 };
 
-static bool is_clean_block(const char *p, bool sees_dots)
+/* Compiled twice where the program can choose when it is loaded. */
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
+#define WITH_WIDE_VECTORS __attribute__((target_clones("avx2", "default")))
+#else
+#define WITH_WIDE_VECTORS
+#endif
+
+WITH_WIDE_VECTORS static bool is_clean_block(const char *p, bool sees_dots)
 {
     const unsigned char dot = sees_dots ? '.' : '\n'; /* behind an LF, an LF is not clean anyway */
     unsigned char spoiled = 0;
@@ -109,22 +116,30 @@ static bool is_clean_block(const char *p, bool sees_dots)
     return spoiled == 0;
 }
 
-/* Copies clean blocks from where copy_clean may begin. A CR at the end of one is left, because what
- * follows decides about it. */
+/* The octets of clean blocks at the front of `in`, where copy_clean may begin. A CR at the end of
+ * the last one is left, because what follows decides about it. */
+static size_t count_clean(struct slice in, bool sees_dots)
+{
+    size_t n = 0;
+    while (in.n - n > BLOCK && is_clean_block(in.p + n, sees_dots))
+        n += BLOCK;
+    return n > 0 && in.p[n - 1] == '\r' ? n - 1 : n;
+}
+
+static uint8_t state_behind(char last)
+{
+    return last == '\n' ? AT_BOL : AT_TEXT;
+}
+
 static uint8_t copy_blocks(struct cursor *c, uint8_t state)
 {
-    const char *p = c->p;
-    while (c->end - p > BLOCK && is_clean_block(p, c->sees_dots))
-        p += BLOCK;
-    if (p == c->p)
+    size_t n = count_clean(slice_of(c->p, (size_t)(c->end - c->p)), c->sees_dots);
+    if (n == 0)
         return state;
-    if (p[-1] == '\r')
-        p--;
-    size_t n = (size_t)(p - c->p);
     memcpy(c->to, c->p, n);
     c->to += n;
-    c->p = p;
-    return p[-1] == '\n' ? AT_BOL : AT_TEXT;
+    c->p += n;
+    return state_behind(c->p[-1]);
 }
 
 static const char *find(const char *from, const char *end, char c)
@@ -165,11 +180,11 @@ static uint8_t copy_clean(struct cursor *c, uint8_t state)
     return state;
 }
 
-static enum input classify(const struct cursor *c)
+static enum input classify(char byte, bool sees_dots)
 {
-    switch (*c->p) {
+    switch (byte) {
     case '.':
-        return c->sees_dots ? IN_DOT : IN_OTHER;
+        return sees_dots ? IN_DOT : IN_OTHER;
     case '\r':
         return IN_CR;
     case '\n':
@@ -182,7 +197,7 @@ static enum input classify(const struct cursor *c)
 /* One byte by the table; returns its actions. */
 static unsigned take_byte(struct cursor *c, uint8_t *state)
 {
-    struct step s = steps[*state][classify(c)];
+    struct step s = steps[*state][classify(*c->p, c->sees_dots)];
     if (s.actions & DOT)
         *c->to++ = '.';
     if (s.actions & CRLF) {
@@ -197,19 +212,32 @@ static unsigned take_byte(struct cursor *c, uint8_t *state)
 }
 
 /* True where copy_clean may begin; a bare LF would only cost it two searches. */
-static bool is_clear(const struct cursor *c, uint8_t state)
+static bool is_clear(uint8_t state, char next, bool sees_dots)
 {
     bool at_front = state == AT_BOL || state == AT_BARE_BOL;
-    return *c->p != '\n' && (state == AT_TEXT || (at_front && classify(c) != IN_DOT));
+    bool is_dot = classify(next, sees_dots) == IN_DOT;
+    return next != '\n' && (state == AT_TEXT || (at_front && !is_dot));
+}
+
+/* For both kinds of input: what needs no copy. */
+static size_t skip_clean(uint8_t *state, struct slice in, size_t least, bool sees_dots)
+{
+    if (in.n < least || in.n == 0 || !is_clear(*state, in.p[0], sees_dots))
+        return 0;
+    size_t n = count_clean(in, sees_dots);
+    if (n < least || n == 0)
+        return 0;
+    *state = state_behind(in.p[n - 1]);
+    return n;
 }
 
 static unsigned decode_piece(struct cursor *c, uint8_t *state)
 {
     unsigned seen = 0;
     while (c->p < c->end && !(seen & END)) {
-        if (is_clear(c, *state))
+        if (is_clear(*state, *c->p, c->sees_dots))
             *state = copy_blocks(c, *state);
-        if (is_clear(c, *state))
+        if (is_clear(*state, *c->p, c->sees_dots))
             *state = copy_clean(c, *state);
         if (c->p < c->end)
             seen |= take_byte(c, state);
@@ -259,6 +287,11 @@ bool smtp_body_decode(struct smtp_body_decoder *d, struct slice *in, struct buf 
     d->repaired = d->repaired || (seen & BARE);
     d->saw_bare_end = d->saw_bare_end || (seen & ALONE);
     return (seen & END) != 0;
+}
+
+size_t smtp_body_skip_clean(struct smtp_body_decoder *d, struct slice in, size_t least)
+{
+    return skip_clean(&d->state, in, least, true);
 }
 
 /* ---- Encoder ------------------------------------------------------------------------- */
@@ -346,6 +379,11 @@ void smtp_line_normalise(struct smtp_line_normaliser *n, struct slice *in, struc
 {
     unsigned seen = decode(&n->state, false, in, out);
     n->repaired = n->repaired || (seen & BARE);
+}
+
+size_t smtp_line_skip_clean(struct smtp_line_normaliser *n, struct slice in, size_t least)
+{
+    return skip_clean(&n->state, in, least, false);
 }
 
 void smtp_line_normalise_end(struct smtp_line_normaliser *n, struct buf *out)

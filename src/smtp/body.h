@@ -31,6 +31,10 @@ void smtp_body_decoder_init(struct smtp_body_decoder *d);
  * exist on the wire.
  */
 bool smtp_body_decode(struct smtp_body_decoder *d, struct slice *in, struct buf *out);
+/* How many octets at the front of `in` are canonical text as they stand, so that they need not be
+ * copied; they count as decoded. 0: fewer than `least` are, or it would take as long to see as
+ * _decode does. */
+size_t smtp_body_skip_clean(struct smtp_body_decoder *d, struct slice in, size_t least);
 
 struct smtp_body_encoder {
     char last[2]; /* the last two bytes of the text so far; CRLF before the first */
@@ -58,6 +62,8 @@ struct smtp_line_normaliser {
 
 void smtp_line_normaliser_init(struct smtp_line_normaliser *n);
 void smtp_line_normalise(struct smtp_line_normaliser *n, struct slice *in, struct buf *out);
+/* As smtp_body_skip_clean. */
+size_t smtp_line_skip_clean(struct smtp_line_normaliser *n, struct slice in, size_t least);
 void smtp_line_normalise_end(struct smtp_line_normaliser *n, struct buf *out);
 
 #endif

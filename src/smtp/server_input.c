@@ -5,8 +5,9 @@
 #include "smtp/server_internal.h"
 
 enum {
-    OUT_HIGH_WATER = 16384
-}; /* octets of replies that nobody took: no further command is read */
+    OUT_HIGH_WATER = 16384, /* octets of replies that nobody took: no further command is read */
+    CLEAN_MIN = 16384,      /* octets of text from which on a copy costs more than an event */
+};
 
 bool server_is_early(struct smtp_server *s, struct slice in)
 {
@@ -171,16 +172,22 @@ static bool reserve_text(struct smtp_server *s, size_t n)
 }
 
 /* Beyond the limit nothing more is handed on; what comes is counted and thrown away. */
-static enum progress give_text(struct smtp_server *s, struct smtp_event *ev)
+static enum progress give_text(struct smtp_server *s, struct slice text, struct smtp_event *ev)
 {
     s->active_ms = s->now_ms;
-    s->text_size += s->text.len;
+    s->text_size += text.n;
     if (s->size_limit > 0 && s->text_size > s->size_limit)
         s->is_too_big = true;
-    if (s->is_too_big || s->text.len == 0)
+    if (s->is_too_big || text.n == 0)
         return GO_ON;
-    *ev = (struct smtp_event){ .kind = SMTP_EV_BODY, .text = buf_slice(&s->text) };
+    *ev = (struct smtp_event){ .kind = SMTP_EV_BODY, .text = text };
     return HAVE_EVENT;
+}
+
+/* No more than one event may have. */
+static struct slice one_piece(struct slice in)
+{
+    return slice_of(in.p, in.n < SMTP_BODY_EVENT_MAX ? in.n : SMTP_BODY_EVENT_MAX);
 }
 
 static enum progress give_body_end(struct smtp_server *s, struct smtp_event *ev, bool is_repaired)
@@ -208,10 +215,17 @@ enum progress server_take_body(struct smtp_server *s, struct slice *in, struct s
         return give_body_end(s, ev, s->body.data.repaired);
     if (in->n == 0)
         return NEED_INPUT;
-    if (server_is_early(s, *in) || !reserve_text(s, in->n))
+    if (server_is_early(s, *in))
+        return GO_ON;
+    struct slice clean = one_piece(*in);
+    clean.n = smtp_body_skip_clean(&s->body.data, clean, CLEAN_MIN);
+    *in = slice_skip(*in, clean.n);
+    if (clean.n > 0)
+        return give_text(s, clean, ev);
+    if (!reserve_text(s, in->n))
         return GO_ON;
     s->is_body_complete = smtp_body_decode(&s->body.data, in, &s->text);
-    return give_text(s, ev);
+    return give_text(s, buf_slice(&s->text), ev);
 }
 
 /* The chunk's octets are all here. */
@@ -230,12 +244,26 @@ static enum progress finish_chunk(struct smtp_server *s, struct smtp_event *ev)
         if (!reserve_text(s, 0))
             return GO_ON;
         smtp_line_normalise_end(&s->body.chunks, &s->text);
-        return give_text(s, ev);
+        return give_text(s, buf_slice(&s->text), ev);
     }
     s->is_alone = !server_may_pipeline(s);
     server_set_state(s, WANT_BDAT);
     server_say(s, 250, "2.6.0", "chunk received");
     return GO_ON;
+}
+
+/* A part of a chunk, off the front of *piece. */
+static enum progress take_part(struct smtp_server *s, struct slice *piece, struct smtp_event *ev)
+{
+    struct slice clean = one_piece(*piece);
+    clean.n = smtp_line_skip_clean(&s->body.chunks, clean, CLEAN_MIN);
+    *piece = slice_skip(*piece, clean.n);
+    if (clean.n > 0)
+        return give_text(s, clean, ev);
+    if (!reserve_text(s, piece->n))
+        return GO_ON;
+    smtp_line_normalise(&s->body.chunks, piece, &s->text);
+    return give_text(s, buf_slice(&s->text), ev);
 }
 
 /* RFC 3030 4.2: the octets are taken in any case, also those of a chunk that is refused. */
@@ -247,16 +275,15 @@ enum progress server_take_octets(struct smtp_server *s, struct slice *in, struct
         return NEED_INPUT;
     size_t n = in->n < s->chunk_left ? in->n : (size_t)s->chunk_left;
     struct slice piece = slice_of(in->p, n);
+    enum progress progress = GO_ON;
     if (s->chunk_refusal) {
         s->active_ms = s->now_ms;
         piece = slice_skip(piece, n);
     } else {
-        if (!reserve_text(s, n))
-            return GO_ON;
-        smtp_line_normalise(&s->body.chunks, &piece, &s->text);
+        progress = take_part(s, &piece, ev);
     }
     size_t taken = n - piece.n;
     *in = slice_skip(*in, taken);
     s->chunk_left -= taken;
-    return s->chunk_refusal ? GO_ON : give_text(s, ev);
+    return progress;
 }

@@ -11,6 +11,7 @@ enum { TEXT_MAX = 1 << 24 };
 /* Returns the bytes that are left behind the end of data, -1 when there was no end. */
 static long decode(struct slice wire, size_t piece, size_t room, struct buf *text)
 {
+    bool skips = room == TEXT_MAX && piece == wire.n;
     struct smtp_body_decoder d;
     smtp_body_decoder_init(&d);
     struct buf out;
@@ -19,6 +20,9 @@ static long decode(struct slice wire, size_t piece, size_t room, struct buf *tex
     while (wire.n > 0 && !is_ended) {
         struct slice in = slice_of(wire.p, piece < wire.n ? piece : wire.n);
         size_t before = in.n;
+        size_t clean = skips ? smtp_body_skip_clean(&d, in, 1) : 0;
+        buf_add(text, in.p, clean);
+        in = slice_skip(in, clean);
         is_ended = smtp_body_decode(&d, &in, &out);
         CLAIM(!out.failed && (in.n < before || out.len > 0));
         buf_add_slice(text, buf_slice(&out));
