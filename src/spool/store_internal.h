@@ -94,6 +94,7 @@ struct store {
     uint64_t free_octets;
     int spares[4]; /* scratch files that nobody uses */
     size_t spare_count;
+    uint64_t spared_ms; /* when one was last given back */
 };
 
 bool store_lane_init(struct store_lane *lane, struct store *s);
@@ -130,7 +131,8 @@ bool keeper_shrink(struct sql *c, bool is_idle, bool *ret_more);
 int scratch_take(struct store *s);
 /* `size` octets of it were used. */
 void scratch_give_back(struct store *s, int file, uint64_t size);
-/* Nothing comes any more, at least for now. */
+/* Nothing came for a while: in how many milliseconds it wants to be called again, 0: never. */
+unsigned scratch_rest(struct store *s);
 void scratch_close_spares(struct store *s);
 
 /* --- schema --- */

@@ -166,7 +166,6 @@ static unsigned rest_idle(struct store *s)
 {
     enum { SOON_MS = 1 };
     bool more = false;
-    scratch_close_spares(s);
     if (!sweep(s, &more))
         return RETRY_MS;
     if (more)
@@ -197,5 +196,9 @@ static unsigned rest_busy(struct store *s)
 
 unsigned keeper_rest(struct store_lane *lane, bool is_idle)
 {
-    return is_idle ? rest_idle(lane->store) : rest_busy(lane->store);
+    if (!is_idle)
+        return rest_busy(lane->store);
+    unsigned wait_ms = rest_idle(lane->store), scratch_ms = scratch_rest(lane->store);
+    bool is_sooner = scratch_ms > 0 && (wait_ms == 0 || scratch_ms < wait_ms);
+    return is_sooner ? scratch_ms : wait_ms;
 }

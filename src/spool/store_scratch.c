@@ -7,7 +7,10 @@
 #include "spool/disk.h"
 #include "spool/store_internal.h"
 
-enum { SPARE_SIZE_MAX = 64 * 1024 * 1024 }; /* octets; a larger file is not kept */
+enum {
+    SPARE_SIZE_MAX = 64 * 1024 * 1024, /* octets; a larger file is not kept */
+    SPARE_MS = 5000,                   /* nor is one that nobody wants for so long */
+};
 
 int scratch_take(struct store *s)
 {
@@ -19,10 +22,22 @@ int scratch_take(struct store *s)
 
 void scratch_give_back(struct store *s, int file, uint64_t size)
 {
+    s->spared_ms = disk_now_ms();
     if (s->spare_count < ARRAY_LEN(s->spares) && size <= SPARE_SIZE_MAX)
         s->spares[s->spare_count++] = file;
     else
         disk_scratch_close(file);
+}
+
+unsigned scratch_rest(struct store *s)
+{
+    uint64_t unused = disk_now_ms() - s->spared_ms;
+    if (s->spare_count == 0)
+        return 0;
+    if (unused < SPARE_MS)
+        return (unsigned)(SPARE_MS - unused);
+    scratch_close_spares(s);
+    return 0;
 }
 
 void scratch_close_spares(struct store *s)

@@ -241,7 +241,7 @@ Test(store, keeps_few_scratch_files_and_none_when_idle)
     pass_by("behind");
     cr_assert_leq(count_scratch_files(&octets), SPARES);
     for (int i = 0; count_scratch_files(&octets) > 0; i++) {
-        cr_assert(i < 100, "%lld octets stay in scratch files", octets);
+        cr_assert(i < 300, "%lld octets stay in scratch files", octets);
         usleep(50000);
     }
     free(body);
