@@ -283,7 +283,7 @@ int main(int argc, char **argv)
         options_print_help();
         return EXIT_SUCCESS;
     }
-    platform_keep_memory(); /* whoever is measured in front of it shall not pay for its page faults */
+    platform_keep_memory(); /* its page faults would count for whoever is measured before it */
     bool is_started = start(&app, &e);
     if (is_started) {
         print_ready(&app);

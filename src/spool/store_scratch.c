@@ -1,8 +1,8 @@
 /*
  * Scratch files: where copies of relayed messages go, which are thrown away when the upstream has
- * the message. A new file costs the system more than what is written into it (every page and block is
- * found for it, and given back at its end), so while messages come one after the other a few files
- * are used again.
+ * the message. A new file costs the system more than what is written into it (every page and block
+ * is found for it, and given back at its end), so while messages come one after the other a few
+ * files are used again.
  */
 #include "spool/disk.h"
 #include "spool/store_internal.h"
