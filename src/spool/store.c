@@ -28,6 +28,7 @@ static struct store *store_new(const char *path, struct err *e)
     s->lock = -1;
     list_init(&s->finished);
     list_init(&s->orphans);
+    scratch_init(s);
     if (store_lane_init(&s->writer, s) && store_lane_init(&s->reader, s))
         return s;
     err_set(e, ERR_MEMORY, "spool '%s': out of memory", path);

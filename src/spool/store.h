@@ -46,7 +46,8 @@ bool store_open_shared(const char *path, struct store **ret_store, struct err *e
  * before. NULL is fine. */
 void store_close(struct store *s);
 /* Runs the callbacks of finished operations, in the order in which they were asked for (those that
- * change and those that read each in their own). They may call anything here but store_close. */
+ * change and those that read each in their own; on_drain of a copy in none). They may call anything
+ * here but store_close. */
 void store_poll(struct store *s);
 
 /* --- what is kept --- */
@@ -93,8 +94,8 @@ void store_message_free(struct store_message *m);
  * the request does it come at once. */
 typedef void store_done_fn(void *user, const struct err *why);
 
-/* One body on its way in. Up to STORE_CHUNK_SIZE octets stay in memory until commit; longer ones go
- * to disk as they come, invisible until the commit. */
+/* One body on its way in. Up to STORE_CHUNK_SIZE octets stay in memory until commit, of a copy up
+ * to four times as much; longer ones go to disk as they come, invisible until the commit. */
 struct store_writer;
 
 /* NULL when out of memory. */

@@ -184,6 +184,7 @@ uint64_t store_writer_size(const struct store_writer *w)
 static bool move_chunks(struct store *s, struct store_writer *w, bool *ret_more, struct err *e)
 {
     uint64_t first = (uint64_t)w->op.steps * CHUNKS_PER_STEP;
+    scratch_keep_out(s, w->scratch);
     *ret_more = w->scratch >= 0 && first < w->chunks;
     if (!*ret_more)
         return true;
@@ -313,6 +314,7 @@ static bool run_discard(struct store *s, struct op *op, struct err *e)
         list_add_tail(&s->orphans, &w->orphan->link);
         w->orphan = NULL;
     }
+    scratch_keep_out(s, w->scratch);
     disk_scratch_close(w->scratch); /* here, because it takes its time */
     w->scratch = -1;
     return true;

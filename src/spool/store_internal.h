@@ -92,9 +92,11 @@ struct store {
     bool may_shrink;           /* something was removed since the file was last made smaller */
     uint64_t floor_checked_ms; /* 0: never */
     uint64_t free_octets;
-    int spares[4]; /* scratch files that nobody uses */
-    size_t spare_count;
-    uint64_t spared_ms; /* when one was last given back */
+    struct scratch {
+        int file; /* -1: none */
+        bool is_used;
+        uint64_t spared_ms; /* when it was given back */
+    } scratches[4];         /* files that are used again; there may be more that are not */
 };
 
 bool store_lane_init(struct store_lane *lane, struct store *s);
@@ -127,12 +129,19 @@ bool keeper_shrink(struct sql *c, bool is_idle, bool *ret_more);
 
 /* --- scratch files, on the writer's thread (store_scratch.c) --- */
 
+/* On the loop's thread, before the writer's begins. */
+void scratch_init(struct store *s);
 /* One that may have anything in it; -1: none can be had. */
 int scratch_take(struct store *s);
+/* The taker will close it by itself, on whatever thread. Again is fine. */
+void scratch_keep_out(struct store *s, int file);
 /* `size` octets of it were used. */
 void scratch_give_back(struct store *s, int file, uint64_t size);
-/* Nothing came for a while: in how many milliseconds it wants to be called again, 0: never. */
+/* Closes those that were not wanted for a while; in how many milliseconds there will be another
+ * one, 0: there is none. */
 unsigned scratch_rest(struct store *s);
+bool scratch_has_spares(struct store *s);
+/* Their room is wanted, or the store closes. */
 void scratch_close_spares(struct store *s);
 
 /* --- schema --- */

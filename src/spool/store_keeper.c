@@ -18,16 +18,25 @@ enum {
     SPARE_PAGES_BUSY = 16384, /* and while messages come and go */
 };
 
+/* What is in the journal will be in the file as well before the journal shrinks. */
+static void look_for_room(struct store *s)
+{
+    uint64_t journal = disk_journal_size(s->path), room = disk_free(s->path);
+    s->free_octets = room > journal ? room - journal : 0;
+}
+
 bool keeper_has_room(struct store *s, struct err *e)
 {
     if (s->min_free == 0)
         return true;
     uint64_t now = disk_now_ms();
     if (s->floor_checked_ms == 0 || now - s->floor_checked_ms >= FLOOR_CHECK_MS) {
-        /* What is in the journal will be in the file as well before the journal shrinks. */
-        uint64_t journal = disk_journal_size(s->path), room = disk_free(s->path);
-        s->free_octets = room > journal ? room - journal : 0;
+        look_for_room(s);
         s->floor_checked_ms = now;
+    }
+    if (s->free_octets < s->min_free && scratch_has_spares(s)) {
+        scratch_close_spares(s);
+        look_for_room(s);
     }
     if (s->free_octets >= s->min_free)
         return true;
@@ -180,25 +189,23 @@ static unsigned rest_idle(struct store *s)
 
 static unsigned rest_busy(struct store *s)
 {
-    bool more;
-    if (!s->has_written)
+    bool more = false;
+    if (!s->has_written && s->wal_pages < LOG_PAGES)
         return IDLE_MS;
-    s->has_written = false;
     if (s->wal_pages >= LOG_PAGES_MAX)
         checkpoint(s, SQLITE_CHECKPOINT_RESTART);
     else if (s->wal_pages >= LOG_PAGES)
         keeper_checkpoint(s);
-    sweep(s, &more);
-    if (s->may_shrink)
-        keeper_shrink(&s->writer.sql, false, &more);
+    s->has_written = !sweep(s, &more) || more;
+    if (s->may_shrink && (!keeper_shrink(&s->writer.sql, false, &more) || more))
+        s->has_written = true;
     return IDLE_MS;
 }
 
 unsigned keeper_rest(struct store_lane *lane, bool is_idle)
 {
-    if (!is_idle)
-        return rest_busy(lane->store);
-    unsigned wait_ms = rest_idle(lane->store), scratch_ms = scratch_rest(lane->store);
+    unsigned wait_ms = is_idle ? rest_idle(lane->store) : rest_busy(lane->store);
+    unsigned scratch_ms = scratch_rest(lane->store);
     bool is_sooner = scratch_ms > 0 && (wait_ms == 0 || scratch_ms < wait_ms);
     return is_sooner ? scratch_ms : wait_ms;
 }

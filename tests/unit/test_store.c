@@ -3,11 +3,13 @@
 
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -265,6 +267,104 @@ Test(store, commits_a_copy_whose_scratch_file_had_another)
         store_message_free(m);
     }
     free(longer);
+    free(body);
+}
+
+/* A file that a commit has taken out of the round leaves its place to another. */
+Test(store, uses_scratch_files_again_behind_commits)
+{
+    enum { COMMITS = 6 };
+    long long octets;
+    as_copy = true;
+    char *body = make_body(500000, 1);
+    for (int i = 0; i < COMMITS; i++) {
+        struct store_message *m = make_message("kept", 1);
+        set_text(&m->id, (const char *const[]){ "a", "b", "c", "d", "e", "f" }[i]);
+        commit(m, slice_of(body, 500000));
+        store_message_free(m);
+    }
+    cr_assert_eq(count_scratch_files(&octets), 0);
+    for (int i = 0; i < 3; i++) {
+        store_writer_discard(write_body(slice_of(body, 500000), 65536));
+        pass_by("next");
+        cr_assert_eq(count_scratch_files(&octets), 1);
+    }
+    free(body);
+}
+
+/* One that is used again stays as long as its longest user was: only few may be. */
+Test(store, short_copies_hold_few_long_scratch_files)
+{
+    enum { WRITERS = 8, KEPT = 4, SHORT = 400000, LONG = 8000000 };
+    long long octets;
+    struct store_writer *writers[WRITERS];
+    as_copy = true;
+    char *body = make_body(LONG, 1);
+    for (int i = 0; i < WRITERS; i++) {
+        store_writer_discard(write_body(slice_of(body, LONG), 65536));
+        writers[i] = write_body(slice_of(body, SHORT), 65536);
+    }
+    pass_by("behind");
+    cr_assert_eq(count_scratch_files(&octets), WRITERS);
+    cr_assert_leq(octets, (long long)KEPT * LONG + (WRITERS - KEPT) * SHORT);
+    for (int i = 0; i < WRITERS; i++)
+        store_writer_discard(writers[i]);
+    free(body);
+}
+
+/* The room of files that nobody uses is there for messages. */
+Test(store_file, gives_up_scratch_files_before_it_refuses)
+{
+    enum { MB = 1 << 20, WRITERS = 4, SIZE = 36 * MB, BALLAST_MB = 400, FLOOR_MB = 500 };
+    struct statvfs fs;
+    struct err e;
+    cr_assert(statvfs(folder, &fs) == 0);
+    long long room = (long long)fs.f_bavail * (long long)fs.f_frsize;
+    if (room < 2LL * FLOOR_MB * MB)
+        cr_skip_test("too little room");
+    const struct store_params params = {
+        .path = path, .wake = wake_test, .min_free = (uint64_t)(room - (long long)FLOOR_MB * MB)
+    };
+    cr_assert(store_open(&params, &store, &e), "%s", e.text);
+    struct store_writer *writers[WRITERS];
+    as_copy = true;
+    char *body = make_body(SIZE, 1);
+    for (int i = 0; i < WRITERS; i++)
+        writers[i] = write_body(slice_of(body, SIZE), 65536);
+    for (int i = 0; i < WRITERS; i++)
+        store_writer_discard(writers[i]);
+    free(body);
+    char ballast[160];
+    snprintf(ballast, sizeof ballast, "%s/ballast", folder);
+    int fd = open(ballast, O_WRONLY | O_CREAT, 0600);
+    cr_assert(fd >= 0);
+    if (posix_fallocate(fd, 0, (off_t)BALLAST_MB * MB) != 0)
+        cr_skip_test("no room for the ballast");
+    usleep(50000); /* an answer about free space is good for a moment */
+    put("message", "work", NOW);
+    close(fd);
+}
+
+/* A stream of copies, which change nothing in the database, does not keep the keeper from its work.
+ */
+Test(store, sweeps_while_copies_come)
+{
+    enum { SIZE = 60000000, COPY = 700000 };
+    char *body = make_body(SIZE, 1);
+    struct store_message *m = make_message("long", 1);
+    commit(m, slice_of(body, SIZE));
+    store_message_free(m);
+    m = find("long");
+    struct answer removed = { .is_done = false };
+    store_remove(store, m->number, on_done, &removed);
+    check_done(&removed); /* from here on only copies */
+    store_message_free(m);
+    as_copy = true;
+    for (int i = 0; ask("SELECT count(*) FROM chunk") > 0; i++) {
+        cr_assert(i < 60, "%lld chunks are not swept", ask("SELECT count(*) FROM chunk"));
+        store_writer_discard(write_body(slice_of(body, COPY), 65536));
+        usleep(20000);
+    }
     free(body);
 }
 
