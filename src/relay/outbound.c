@@ -1,8 +1,12 @@
 #include "relay/failover.h"
 #include "relay/outbound_internal.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { RELEASE_AT = CONN_HIGH_WATER / 2 }; /* octets: who was held back may go on */
+static_assert(SMTP_CLIENT_CHUNK_SIZE <= RELEASE_AT, "or text that waits for more holds it back");
 
 static const char *const step_names[] = {
 #define X(name, text) [OUTBOUND_##name] = text,
@@ -114,7 +118,7 @@ bool outbound_is_congested(struct outbound *o)
 
 void out_release_if_drained(struct outbound *o)
 {
-    if (!o->is_held_back || o->is_freed || pending(o) > CONN_HIGH_WATER / 2)
+    if (!o->is_held_back || o->is_freed || pending(o) > RELEASE_AT)
         return;
     o->is_held_back = false;
     if (o->events->on_drain)

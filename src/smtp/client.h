@@ -20,6 +20,10 @@
 
 struct smtp_client;
 
+/* Octets of one BDAT. As much text may wait in the machine until there is more of it or its end: an
+ * owner that waits for smtp_client_pending to fall must not wait for less. */
+enum { SMTP_CLIENT_CHUNK_SIZE = 131072 };
+
 enum smtp_client_tls {
     SMTP_CLIENT_STARTTLS, /* mandatory: no STARTTLS, no session */
     SMTP_CLIENT_IMPLICIT, /* the owner ran TLS before the first byte */

@@ -57,7 +57,7 @@ static void send_part(struct smtp_client *c, struct smtpc_command *message)
     list_add_tail(&message->link, &chunk->link); /* right in front of the message */
     chunk->is_chunk = true;
     c->body.chunks_open++;
-    send_chunk(c, SMTPC_CHUNK_SIZE, false);
+    send_chunk(c, SMTP_CLIENT_CHUNK_SIZE, false);
     smtpc_mark_sent(c, chunk);
 }
 
@@ -66,9 +66,9 @@ static void send_chunks(struct smtp_client *c)
     struct smtpc_command *message = find_message(c);
     if (!message || message->is_sent)
         return;
-    while (c->state != SMTPC_OVER && c->body.text.len > SMTPC_CHUNK_SIZE && has_chunk_room(c))
+    while (c->state != SMTPC_OVER && c->body.text.len > SMTP_CLIENT_CHUNK_SIZE && has_chunk_room(c))
         send_part(c, message);
-    bool is_rest = c->body.is_ended && c->body.text.len <= SMTPC_CHUNK_SIZE;
+    bool is_rest = c->body.is_ended && c->body.text.len <= SMTP_CLIENT_CHUNK_SIZE;
     if (c->state == SMTPC_OVER || !is_rest || !has_chunk_room(c))
         return;
     send_chunk(c, c->body.text.len, true);

@@ -14,7 +14,6 @@
 enum {
     /* The owner stops at a few hundred KB; what comes near this limit is a fault of ours. */
     SMTPC_OUTPUT_MAX = 16 * 1024 * 1024,
-    SMTPC_CHUNK_SIZE = 131072, /* octets of one BDAT; more text than this waits for no end */
     SMTPC_CHUNKS_MAX = 8, /* BDATs without a reply; 1 MB under way fills any line to an Exchange */
     SMTPC_LOGIN_MAX = 65536, /* octets of one base64 login line that we remember */
 };
