@@ -32,6 +32,11 @@ static struct smtpc_command *find_message(struct smtp_client *c)
 
 /* ---- BDAT ---- */
 
+enum {
+    CHUNK_FROM = SMTP_CLIENT_CHUNK_SIZE - 8192, /* octets; less than this waits for more */
+    LONG_PIECE = 16384, /* octets; behind such a piece of text there will be many */
+};
+
 /* Without PIPELINING each chunk waits for the reply to the one before it. */
 static bool has_chunk_room(const struct smtp_client *c)
 {
@@ -48,7 +53,7 @@ static void send_chunk(struct smtp_client *c, size_t n, bool is_last)
     buf_consume(&c->body.text, n);
 }
 
-static void send_part(struct smtp_client *c, struct smtpc_command *message)
+static void send_part(struct smtp_client *c, struct smtpc_command *message, size_t n)
 {
     struct smtpc_command *chunk = smtpc_command_add(c, SMTP_CLIENT_MESSAGE);
     if (!chunk)
@@ -57,8 +62,18 @@ static void send_part(struct smtp_client *c, struct smtpc_command *message)
     list_add_tail(&message->link, &chunk->link); /* right in front of the message */
     chunk->is_chunk = true;
     c->body.chunks_open++;
-    send_chunk(c, SMTP_CLIENT_CHUNK_SIZE, false);
+    send_chunk(c, n, false);
     smtpc_mark_sent(c, chunk);
+}
+
+/* Octets of the chunk that may go before the last one; 0: it is too early for it. All that is there
+ * goes, so that nothing has to be moved to the front, but for an octet of the last one. */
+static size_t next_part(const struct smtp_client *c)
+{
+    size_t n = c->body.text.len;
+    if (n <= (c->body.is_ended ? SMTP_CLIENT_CHUNK_SIZE : CHUNK_FROM))
+        return 0;
+    return n <= SMTP_CLIENT_CHUNK_SIZE ? n - 1 : SMTP_CLIENT_CHUNK_SIZE;
 }
 
 static void send_chunks(struct smtp_client *c)
@@ -66,8 +81,8 @@ static void send_chunks(struct smtp_client *c)
     struct smtpc_command *message = find_message(c);
     if (!message || message->is_sent)
         return;
-    while (c->state != SMTPC_OVER && c->body.text.len > SMTP_CLIENT_CHUNK_SIZE && has_chunk_room(c))
-        send_part(c, message);
+    while (c->state != SMTPC_OVER && next_part(c) > 0 && has_chunk_room(c))
+        send_part(c, message, next_part(c));
     bool is_rest = c->body.is_ended && c->body.text.len <= SMTP_CLIENT_CHUNK_SIZE;
     if (c->state == SMTPC_OVER || !is_rest || !has_chunk_room(c))
         return;
@@ -164,6 +179,8 @@ void smtp_client_body(struct smtp_client *c, struct slice text, uint64_t now_ms)
     smtpc_tick(c, now_ms);
     if (c->state != SMTPC_WANT_BODY || c->body.is_ended)
         return; /* the verdict came early */
+    if (c->body.mode == SMTPC_BODY_CHUNKS && text.n >= LONG_PIECE && c->body.text.len < text.n)
+        buf_reserve(&c->body.text, SMTP_CLIENT_CHUNK_SIZE + text.n); /* once, not piece by piece */
     bool fits = c->body.mode == SMTPC_BODY_DOTS ? smtp_body_encode(&c->body.encoder, text, &c->out)
                                                 : buf_add_slice(&c->body.text, text);
     if (!fits)
