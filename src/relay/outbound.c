@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 enum { RELEASE_AT = CONN_HIGH_WATER / 2 }; /* octets: who was held back may go on */
-static_assert((int)SMTP_CLIENT_CHUNK_SIZE <= (int)RELEASE_AT, "or text that waits for more holds it back");
+static_assert(
+    (int)SMTP_CLIENT_CHUNK_SIZE <= (int)RELEASE_AT, "or text that waits for more holds it back");
 
 static const char *const step_names[] = {
 #define X(name, text) [OUTBOUND_##name] = text,
