@@ -17,6 +17,20 @@ bool disk_make_private(const char *path, struct err *e);
 bool disk_lock(const char *path, int *ret_lock, struct err *e);
 /* -1 is fine. */
 void disk_unlock(int lock);
+/* What root was before disk_act_as_owner. */
+struct disk_self {
+    unsigned group;
+    bool is_away; /* the process acts as somebody else */
+};
+/*
+ * Started as root, the process acts as the owner of the file until disk_act_as_self: whatever it
+ * makes beside the file is the owner's from the first moment on. SQLite, too, gives its side files
+ * to that owner, but only after it has made them, and an owner who opens them in between fails.
+ * Without effect for other users, for a file of root's own or that is not there, and on Windows.
+ * Before any thread is started, or in none but this.
+ */
+void disk_act_as_owner(const char *path, struct disk_self *ret_self);
+void disk_act_as_self(struct disk_self *self);
 /* A private file without a name, beside `path`; its room is free again when it is closed, however
  * that comes. *ret_fd is 0 or above. */
 bool disk_scratch_open(const char *path, int *ret_fd, struct err *e);

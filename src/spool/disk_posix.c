@@ -106,6 +106,21 @@ void disk_unlock(int lock)
         close(lock);
 }
 
+/* Group first: afterwards only root may. A root who may not (in some containers) stays root. */
+void disk_act_as_owner(const char *path, struct disk_self *ret_self)
+{
+    struct stat st;
+    *ret_self = (struct disk_self){ .group = getegid() };
+    if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0)
+        ret_self->is_away = setegid(st.st_gid) == 0 && seteuid(st.st_uid) == 0;
+}
+
+void disk_act_as_self(struct disk_self *self)
+{
+    if (self->is_away)
+        self->is_away = seteuid(0) != 0 || setegid((gid_t)self->group) != 0;
+}
+
 bool disk_scratch_open(const char *path, int *ret_fd, struct err *e)
 {
     char *name = str_format("%s-copy-XXXXXX", path);

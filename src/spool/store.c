@@ -97,6 +97,7 @@ bool store_open_shared(const char *path, struct store **ret_store, struct err *e
     struct store *s = store_new(path, e);
     if (!s)
         return false;
+    disk_act_as_owner(path, &s->self);
     if (!sql_open(&s->own, s->path, OWN_CACHE_KB, WRITER_PATIENCE_MS, e) ||
         !schema_check(&s->own, e)) {
         store_close(s);
@@ -154,6 +155,7 @@ void store_close(struct store *s)
         free(LIST_ENTRY(link, struct orphan, link));
     }
     disk_unlock(s->lock);
+    disk_act_as_self(&s->self);
     pthread_mutex_destroy(&s->mutex);
     free(s->path);
     free(s);

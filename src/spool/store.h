@@ -40,7 +40,8 @@ struct store_params {
  * "spool 'FILE' is in use by process 1234". ERR_LIMIT: the disk is full.
  */
 bool store_open(const struct store_params *params, struct store **ret_store, struct err *e);
-/* For `submitd queue`: reads and changes while a daemon may run; takes no daemon lock. */
+/* For `submitd queue`: reads and changes while a daemon may run; takes no daemon lock. Until
+ * store_close root acts as the owner of the file (spool/disk.h). */
 bool store_open_shared(const char *path, struct store **ret_store, struct err *e);
 /* Finishes what waits, runs no more callbacks; every store_writer must be committed or discarded
  * before. NULL is fine. */

@@ -7,6 +7,7 @@
 #define SUBMITD_SPOOL_STORE_INTERNAL_H
 
 #include "base/list.h"
+#include "spool/disk.h"
 #include "spool/sql.h"
 #include "spool/store.h"
 
@@ -73,6 +74,7 @@ struct store {
     void (*wake)(void *user);
     void *wake_user;
     int lock;
+    struct disk_self self; /* store_open_shared */
 
     pthread_mutex_t mutex;
     struct list finished; /* under the mutex, as is the next one */

@@ -32,10 +32,14 @@ def is_sanitized(binary):
     return b"__asan_init" in Path(binary).read_bytes()
 
 
-def facts(daemon):
+def status_of(process):
     """The lines of /proc/PID/status as a dictionary of word lists."""
-    lines = Path(f"/proc/{daemon.process.pid}/status").read_text(encoding="ascii").splitlines()
+    lines = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines()
     return {line.split(":")[0]: line.split(":", 1)[1].split() for line in lines}
+
+
+def facts(daemon):
+    return status_of(daemon.process)
 
 
 def said_at_failed_start(daemon, status=1, **popen):
@@ -158,6 +162,20 @@ def test_roots_queue_command_leaves_the_spool_usable(nobodys, rcpt):
     stop(daemon)
     assert len(listed(daemon)) == 2
     assert {f.stat().st_uid for f in daemon.config_file.parent.glob("spool.db*")} == {NOBODY.pw_uid}
+
+
+@as_root
+def test_root_looks_into_the_queue_as_the_owner_of_the_spool(nobodys, rcpt, submitd_program):
+    """What root makes beside the spool must be the service's from the first moment: it may just be starting."""
+    daemon = nobodys({"delivery": {"mode": "queue"}, "upstream": {"port": free_port()}}).start()
+    waiting = send_queued(daemon, complete(b"more than a pipe holds\r\n" * 10000), [rcpt()])
+    kill(daemon)
+    with subprocess.Popen([submitd_program, "queue", "show", waiting, "--message", "--config", daemon.config_file],
+                          stdout=subprocess.PIPE) as ours:
+        until(lambda: [status_of(ours)[name][1] for name in ("Uid", "Gid")] == [str(NOBODY.pw_uid), str(NOBODY.pw_gid)],
+              15, "the owner's rights")
+        assert ours.stdout.read().count(b"more than a pipe holds") == 10000
+    assert ours.returncode == 0
 
 
 @as_root

@@ -62,7 +62,7 @@ class Daemon:
     def __init__(self, root, network):
         self.root = root
         self.output = root.folder / "daemon.out"
-        with open(self.output, "ab") as out:
+        with open(self.output, "wb") as out:
             self.process = subprocess.Popen(
                 [*network.inside, "chroot", str(root.path), "/usr/sbin/submitd", "run"], stdin=subprocess.DEVNULL,
                 stdout=out, stderr=out, env={"PATH": "/usr/sbin:/usr/bin"})
