@@ -13,6 +13,7 @@ from spoollib import keeper, listed, numbered, numbers_at, queue_fine, wait_empt
 MESSAGES, CLIENTS = 1000, 8
 ACCOUNT, THRESHOLD = "lockme", 3  # refused logins that lock it; tests/lab/samba_ad
 DELIVERED_SECONDS = 90
+pytestmark = pytest.mark.xdist_group("directory")  # one domain controller: it takes 20 seconds to come up
 
 
 class Directory(Lab):

@@ -314,6 +314,8 @@ def test_second_signal_ends_at_once_while_spooled_mail_is_sent(spooling, rogue, 
     daemon.send(complete((b"x" * 998 + b"\r\n") * 12000), ["b@example.test"])
     begun = {"MAIL": "MAIL FROM", "DATA": "DATA", "BODY": "DATA", "DOT": "DATA"}[step]
     until(lambda: any(line.startswith(begun) for s in server.sessions for line in s.lines), 10)
+    if step == "DOT":
+        server.wait_messages(1, 30)
     time.sleep(1)
     end_at_once(daemon)
     assert bool(daemon.events("uncertain")) == is_uncertain

@@ -17,7 +17,7 @@ import pytest
 
 from harness.daemon import OWN_USER, Submitd, merged
 from harness.message import complete
-from harness.net import Raw, free_port
+from harness.net import Raw, free_port, share
 from harness.wait import until
 from spoollib import kill, listed, queue, restart, send_queued, stop
 
@@ -52,7 +52,7 @@ def said_at_failed_start(daemon, status=1, **popen):
 
 def low_port():
     """A free one below 1024, which only root may bind."""
-    for port in range(600, 1024):
+    for port in share(600, 1024):
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
