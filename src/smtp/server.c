@@ -59,6 +59,7 @@ void server_queue_event(struct smtp_server *s, struct smtp_event ev)
 void server_forget_transaction(struct smtp_server *s)
 {
     s->recipients = 0;
+    s->has_refused = false;
     buf_release_memory(&s->deferral);
     s->is_utf8 = false;
     server_set_state(s, WANT_MAIL);

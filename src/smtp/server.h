@@ -58,7 +58,8 @@ enum smtp_event_kind {
     SMTP_EV_DATA,     /* ticket: 354 lets the message come. BDAT: no event of this kind */
     SMTP_EV_BODY,     /* `text`: canonical message text, valid until the next step */
     SMTP_EV_BODY_END, /* ticket: the verdict on the message; `text_size` is its size */
-    SMTP_EV_RESET,    /* no ticket: RSET, EHLO or STARTTLS ended the transaction */
+    SMTP_EV_RESET,    /* no ticket: RSET, EHLO or STARTTLS ended the transaction, or the MAIL behind
+                       * one whose recipients were all refused */
     SMTP_EV_STARTTLS, /* 220 is in the output; when it is sent run TLS, then smtp_server_secured */
     SMTP_EV_AUTH, /* ticket: `text`, `response`; answer 334 by smtp_server_challenge, or reply */
     SMTP_EV_AUTH_DATA, /* ticket: `response`, base64 as sent. "*" is answered 501, no event */

@@ -168,6 +168,12 @@ static enum progress on_hello(struct smtp_server *s, struct smtp_event *ev)
             .is_ehlo = s->is_esmtp });
 }
 
+/* Nobody is left to send it to, and MAIL waits for all answers: this transaction leads nowhere. */
+static bool is_refused_whole(const struct smtp_server *s)
+{
+    return s->state == WANT_RCPT && s->has_refused && s->recipients == 0;
+}
+
 /* The first thing that is wrong with this MAIL, NULL when the owner may see it. */
 static const struct refusal *mail_refusal(const struct smtp_server *s)
 {
@@ -181,7 +187,7 @@ static const struct refusal *mail_refusal(const struct smtp_server *s)
     /* RFC 5321 4.1.4: a client must say EHLO first. Exchange insists on it, so we may, too. */
     if (s->state == WANT_HELLO)
         return &hello_first;
-    if (s->state != WANT_MAIL)
+    if (s->state != WANT_MAIL && !is_refused_whole(s))
         return &nested;
     if (s->params.require_tls && !s->has_tls)
         return &tls_first;
@@ -195,14 +201,14 @@ static enum progress on_mail(struct smtp_server *s, struct smtp_event *ev)
     const struct refusal *why_not = mail_refusal(s);
     if (why_not)
         return refuse(s, why_not);
-    s->recipients = 0;
-    buf_release_memory(&s->deferral);
+    enum progress p = give_behind_reset(s, ev,
+        (struct smtp_event){ .kind = SMTP_EV_MAIL,
+            .ticket = server_open_ticket(s, SMTP_EV_MAIL),
+            .mail = &s->command.mail });
+    server_forget_transaction(s);
     s->is_utf8 = s->command.mail.smtputf8;
     server_set_state(s, AWAIT_MAIL);
-    *ev = (struct smtp_event){ .kind = SMTP_EV_MAIL,
-        .ticket = server_open_ticket(s, SMTP_EV_MAIL),
-        .mail = &s->command.mail };
-    return HAVE_EVENT;
+    return p;
 }
 
 static enum progress on_rcpt(struct smtp_server *s, struct smtp_event *ev)
@@ -383,6 +389,7 @@ void server_answered(struct smtp_server *s, enum smtp_event_kind kind, unsigned 
         break;
     case SMTP_EV_RCPT:
         s->recipients += is_accepted;
+        s->has_refused = s->has_refused || !is_accepted;
         break;
     case SMTP_EV_DATA:
         if (code == 354)

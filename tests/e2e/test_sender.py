@@ -4,7 +4,9 @@ import time
 import pytest
 
 from harness.message import complete
+from harness.net import free_port
 from harness.rogue import DROP
+from harness.upstream import Upstream
 from spoollib import keeper
 
 __all__ = ["keeper"]
@@ -89,6 +91,26 @@ def test_mail_goes_out_together_with_the_first_recipient(submitd, rogue):
         daemon = submitd(rogue(caps=caps, replies={"MAIL": look}))
         daemon.send(complete(), ["b@example.test"])
     assert seen == [b"RCPT TO", b""]
+
+
+def test_the_next_mail_needs_no_rset_when_nobody_was_accepted(submitd, rogue):
+    """Programs that give a message up and begin another one hear no 503: neither behind a refused sender, for message after
+    message, nor when the upstream is out of order."""
+    server = rogue(replies={"MAIL": ["550 5.7.60 no"] * 30 + [None]})
+    daemon = submitd(server)
+    with daemon.raw() as client:
+        client.hello()
+        for _ in range(30):
+            assert str(client.cmd("MAIL FROM:<a@corp.example>")) == PASSED_ON
+            assert str(client.cmd(rcpt(1))) == "550 5.7.60 no"
+        assert [r.code for r in say(client, ["MAIL FROM:<a@corp.example>", rcpt(1), "DATA"], False)] == [250, 250, 354]
+        client.send(complete() + b".\r\n")
+        assert client.reply().code == 250
+    down = submitd(Upstream(port=free_port(), ca=server.ca, maildir=None))
+    with down.raw() as client:
+        client.hello()
+        replies = say(client, ["MAIL FROM:<a@corp.example>", rcpt(1), "MAIL FROM:<b@corp.example>", rcpt(2), "DATA"], False)
+        assert [r.code for r in replies] == [250, 451, 250, 451, 451]
 
 
 pipelined_or_not = pytest.mark.parametrize("pipelined", [False, True], ids=["in turn", "together"])
