@@ -26,7 +26,8 @@ struct disk_self {
  * Started as root, the process acts as the owner of the file until disk_act_as_self: whatever it
  * makes beside the file is the owner's from the first moment on. SQLite, too, gives its side files
  * to that owner, but only after it has made them, and an owner who opens them in between fails.
- * Without effect for other users, for a file of root's own or that is not there, and on Windows.
+ * Without effect for other users, for a file of root's own or that is not there, where its owner
+ * may not make files (a copy below /root), and on Windows.
  * Before any thread is started, or in none but this.
  */
 void disk_act_as_owner(const char *path, struct disk_self *ret_self);
@@ -37,6 +38,8 @@ bool disk_scratch_open(const char *path, int *ret_fd, struct err *e);
 /* All of `bytes` from octet `at` on, not fsync'd. */
 bool disk_scratch_write(int fd, uint64_t at, struct slice bytes, const char *path, struct err *e);
 bool disk_scratch_read(int fd, uint64_t at, char *to, size_t n, const char *path, struct err *e);
+/* To `size` octets; the rest of its room is free again. */
+bool disk_scratch_shorten(int fd, uint64_t size);
 /* -1 is fine. */
 void disk_scratch_close(int fd);
 /* Octets that this process may still write to the file system of `path`; UINT64_MAX when the

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -106,13 +107,27 @@ void disk_unlock(int lock)
         close(lock);
 }
 
+/* Where the owner may not make files no daemon runs as the owner: a copy below /root, for one. */
+static bool may_make_files_beside(const char *path)
+{
+    char *folder = str_dup(path);
+    if (!folder)
+        return false;
+    bool may = faccessat(AT_FDCWD, dirname(folder), W_OK | X_OK, AT_EACCESS) == 0;
+    free(folder);
+    return may;
+}
+
 /* Group first: afterwards only root may. A root who may not (in some containers) stays root. */
 void disk_act_as_owner(const char *path, struct disk_self *ret_self)
 {
     struct stat st;
     *ret_self = (struct disk_self){ .group = getegid() };
-    if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0)
-        ret_self->is_away = setegid(st.st_gid) == 0 && seteuid(st.st_uid) == 0;
+    if (geteuid() != 0 || stat(path, &st) != 0 || st.st_uid == 0)
+        return;
+    ret_self->is_away = setegid(st.st_gid) == 0;
+    if (ret_self->is_away && (seteuid(st.st_uid) != 0 || !may_make_files_beside(path)))
+        disk_act_as_self(ret_self);
 }
 
 void disk_act_as_self(struct disk_self *self)
@@ -168,6 +183,11 @@ bool disk_scratch_read(int fd, uint64_t at, char *to, size_t n, const char *path
         n -= (size_t)got;
     }
     return true;
+}
+
+bool disk_scratch_shorten(int fd, uint64_t size)
+{
+    return ftruncate(fd, (off_t)size) == 0;
 }
 
 void disk_scratch_close(int fd)

@@ -223,6 +223,13 @@ bool disk_scratch_read(int fd, uint64_t at, char *to, size_t n, const char *path
     return true;
 }
 
+bool disk_scratch_shorten(int fd, uint64_t size)
+{
+    FILE_END_OF_FILE_INFO end = { .EndOfFile.QuadPart = (LONGLONG)size };
+    HANDLE file = (HANDLE)_get_osfhandle(fd);
+    return SetFileInformationByHandle(file, FileEndOfFileInfo, &end, sizeof end) != 0;
+}
+
 void disk_scratch_close(int fd)
 {
     if (fd >= 0)

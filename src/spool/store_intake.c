@@ -54,8 +54,8 @@ static bool spill_beside(struct store *s, struct op *op)
     struct err why;
     if (!has_scratch(s, w, p->chunk))
         return false;
-    if (!may_spill(s, w, &why) || !disk_scratch_write(w->scratch, p->chunk * STORE_CHUNK_SIZE,
-                                      buf_slice(&p->text), s->path, &why))
+    if (!may_spill(s, w, &why) ||
+        !scratch_write(s, w->scratch, p->chunk * STORE_CHUNK_SIZE, buf_slice(&p->text), &why))
         op_fail(op, &why);
     return true;
 }

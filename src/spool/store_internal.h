@@ -97,8 +97,9 @@ struct store {
     struct scratch {
         int file; /* -1: none */
         bool is_used;
-        uint64_t spared_ms; /* when it was given back */
-    } scratches[4];         /* files that are used again; there may be more that are not */
+        uint64_t used, length; /* octets: that its present user wrote; that it takes on the disk */
+        uint64_t spared_ms;    /* when it was given back */
+    } scratches[4];            /* files that are used again; there may be more that are not */
 };
 
 bool store_lane_init(struct store_lane *lane, struct store *s);
@@ -135,6 +136,8 @@ bool keeper_shrink(struct sql *c, bool is_idle, bool *ret_more);
 void scratch_init(struct store *s);
 /* One that may have anything in it; -1: none can be had. */
 int scratch_take(struct store *s);
+/* Behind what its taker wrote before. On a full disk room is made first. */
+bool scratch_write(struct store *s, int file, uint64_t at, struct slice bytes, struct err *e);
 /* The taker will close it by itself, on whatever thread. Again is fine. */
 void scratch_keep_out(struct store *s, int file);
 /* `size` octets of it were used. */
@@ -142,8 +145,9 @@ void scratch_give_back(struct store *s, int file, uint64_t size);
 /* Closes those that were not wanted for a while; in how many milliseconds there will be another
  * one, 0: there is none. */
 unsigned scratch_rest(struct store *s);
-bool scratch_has_spares(struct store *s);
-/* Their room is wanted, or the store closes. */
+/* Gives back what no message needs of them; false: there was nothing. */
+bool scratch_make_room(struct store *s);
+/* The store closes. */
 void scratch_close_spares(struct store *s);
 
 /* --- schema --- */

@@ -34,10 +34,8 @@ bool keeper_has_room(struct store *s, struct err *e)
         look_for_room(s);
         s->floor_checked_ms = now;
     }
-    if (s->free_octets < s->min_free && scratch_has_spares(s)) {
-        scratch_close_spares(s);
+    if (s->free_octets < s->min_free && scratch_make_room(s))
         look_for_room(s);
-    }
     if (s->free_octets >= s->min_free)
         return true;
     return err_set(e, ERR_LIMIT,

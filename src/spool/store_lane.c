@@ -188,7 +188,7 @@ static bool run_transaction(struct store *s, struct list *group, struct err *e)
 /* On a full disk the small ones may still fit, above all those that make room. */
 static void run_one_by_one(struct store *s, struct list *group)
 {
-    scratch_close_spares(s);
+    scratch_make_room(s);
     keeper_checkpoint(s);
     for (struct list *l = group->next, *next; l != group; l = next) {
         struct op *op = LIST_ENTRY(l, struct op, link);

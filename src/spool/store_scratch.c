@@ -2,7 +2,8 @@
  * Scratch files: where copies of relayed messages go, which are thrown away when the upstream has
  * the message. A new file costs the system more than what is written into it (every page and block
  * is found for it, and given back at its end), so a few files are used again while messages come
- * one after the other. One that is used again stays as long as its longest user was.
+ * one after the other. One that is used again stays as long as its longest user was, until the room
+ * is wanted.
  */
 #include "spool/disk.h"
 #include "spool/store_internal.h"
@@ -33,8 +34,7 @@ static struct scratch *find_spare(struct store *s)
 
 static void empty(struct scratch *place)
 {
-    place->file = -1;
-    place->is_used = false;
+    *place = (struct scratch){ .file = -1 };
 }
 
 void scratch_init(struct store *s)
@@ -49,6 +49,7 @@ int scratch_take(struct store *s)
     int file = -1;
     if (place) {
         place->is_used = true;
+        place->used = 0;
         return place->file;
     }
     if (!disk_scratch_open(s->path, &file, NULL))
@@ -57,6 +58,20 @@ int scratch_take(struct store *s)
     if (place)
         *place = (struct scratch){ .file = file, .is_used = true };
     return file;
+}
+
+bool scratch_write(struct store *s, int file, uint64_t at, struct slice bytes, struct err *e)
+{
+    if (!disk_scratch_write(file, at, bytes, s->path, e) &&
+        (e->kind != ERR_LIMIT || !scratch_make_room(s) ||
+            !disk_scratch_write(file, at, bytes, s->path, e)))
+        return false;
+    struct scratch *place = find(s, file);
+    if (place) {
+        place->used = at + bytes.n;
+        place->length = place->length > place->used ? place->length : place->used;
+    }
+    return true;
 }
 
 void scratch_keep_out(struct store *s, int file)
@@ -85,15 +100,29 @@ static void close_place(struct scratch *place)
     empty(place);
 }
 
-bool scratch_has_spares(struct store *s)
-{
-    return find_spare(s) != NULL;
-}
-
 void scratch_close_spares(struct store *s)
 {
     for (struct scratch *place; (place = find_spare(s));)
         close_place(place);
+}
+
+/* What a longer user left behind the present one's end. */
+static bool shorten(struct scratch *place)
+{
+    if (place->file < 0 || place->length == place->used ||
+        !disk_scratch_shorten(place->file, place->used))
+        return false;
+    place->length = place->used;
+    return true;
+}
+
+bool scratch_make_room(struct store *s)
+{
+    bool has_made = find_spare(s) != NULL;
+    scratch_close_spares(s);
+    for (size_t i = 0; i < ARRAY_LEN(s->scratches); i++)
+        has_made = shorten(&s->scratches[i]) || has_made;
+    return has_made;
 }
 
 unsigned scratch_rest(struct store *s)

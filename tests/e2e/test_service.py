@@ -179,6 +179,21 @@ def test_root_looks_into_the_queue_as_the_owner_of_the_spool(nobodys, rcpt, subm
 
 
 @as_root
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_root_looks_into_a_copy_that_its_owner_cannot_use(nobodys, rcpt, house, mode):
+    """What was put aside below /root keeps the service as its owner, but no service runs there."""
+    daemon = nobodys({"delivery": {"mode": "queue"}, "upstream": {"port": free_port()}}).start()
+    send_queued(daemon, complete(), [rcpt()])
+    stop(daemon)
+    aside = house / "aside"
+    shutil.copytree(daemon.config_file.parent, aside)
+    os.chown(aside / "spool.db", NOBODY.pw_uid, NOBODY.pw_gid)
+    aside.chmod(mode)
+    daemon.config_file.write_text(daemon.config_file.read_text().replace(str(daemon.config_file.parent), str(aside)))
+    assert len(listed(daemon)) == 1
+
+
+@as_root
 def test_root_stays_root_only_when_told(nobodys):
     assert facts(nobodys({"service": {"user": "root"}}).start())["Uid"] == ["0"] * 4
 

@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -93,6 +94,7 @@ void begin_store(void)
 void end_store(void)
 {
     store_close(store);
+    umount2(folder, MNT_DETACH); /* some have a file system of their own there */
     nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -226,11 +228,16 @@ struct store_writer *write_body(struct slice body, size_t piece)
     return w;
 }
 
-void commit(const struct store_message *m, struct slice body)
+void commit_writer(const struct store_message *m, struct store_writer *w)
 {
     struct answer a = { 0 };
-    store_writer_commit(write_body(body, 70000), m, on_done, &a);
+    store_writer_commit(w, m, on_done, &a);
     check_done(&a);
+}
+
+void commit(const struct store_message *m, struct slice body)
+{
+    commit_writer(m, write_body(body, 70000));
 }
 
 void put(const char *id, const char *account, int64_t next_try)

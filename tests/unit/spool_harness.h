@@ -43,6 +43,7 @@ void check_done(struct answer *a);
 extern bool as_copy; /* for write_body, and so for commit and put */
 struct store_writer *write_body(struct slice body, size_t piece);
 void commit(const struct store_message *m, struct slice body);
+void commit_writer(const struct store_message *m, struct store_writer *w);
 void put(const char *id, const char *account, int64_t next_try);
 /* NULL: there is none. */
 struct store_message *find(const char *id);

@@ -3,11 +3,14 @@
 
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -343,6 +346,81 @@ Test(store_file, gives_up_scratch_files_before_it_refuses)
     usleep(50000); /* an answer about free space is good for a moment */
     put("message", "work", NOW);
     close(fd);
+}
+
+/* --- a disk of our own */
+
+enum { MB = 1 << 20, SLOW_MS = 200 };
+
+/* A tmpfs of `megabytes` over the test's folder. Only root may mount one. */
+static void open_on_small_disk(int megabytes, uint64_t min_free)
+{
+    char size[40];
+    struct err e;
+    snprintf(size, sizeof size, "size=%dm,mode=700", megabytes);
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", folder, "tmpfs", 0, size) != 0)
+        cr_skip_test("cannot mount a file system: %s", strerror(errno));
+    const struct store_params params = { .path = path, .wake = wake_test, .min_free = min_free };
+    cr_assert(store_open(&params, &store, &e), "%s", e.text);
+}
+
+/* Scratch files of `size` octets that nobody uses. */
+static void leave_spares(unsigned count, size_t size)
+{
+    struct store_writer *writers[8];
+    char *body = make_body(size, 1);
+    as_copy = true;
+    for (unsigned i = 0; i < count; i++)
+        writers[i] = write_body(slice_of(body, size), 65536);
+    for (unsigned i = 0; i < count; i++)
+        store_writer_discard(writers[i]);
+    free(body);
+    usleep(SLOW_MS * 1000); /* the writer's thread has them back */
+}
+
+Test(store_file, gives_up_scratch_files_for_a_longer_one)
+{
+    long long octets;
+    open_on_small_disk(17, 0);
+    leave_spares(4, 4 * MB);
+    cr_assert_eq(count_scratch_files(&octets), 4);
+    char *body = make_body(6 * MB, 2);
+    struct store_message *m = make_message("long", 1);
+    commit(m, slice_of(body, 6 * MB));
+    store_message_free(m);
+    free(body);
+}
+
+Test(store_file, shortens_scratch_files_before_it_refuses)
+{
+    enum { USERS = 4 };
+    long long octets;
+    struct store_writer *writers[USERS];
+    open_on_small_disk(80, 20 * MB);
+    leave_spares(USERS, 14 * MB);
+    char *body = make_body(320000, 2), ballast[160];
+    for (int i = 0; i < USERS; i++)
+        writers[i] = write_body(slice_of(body, 320000), 65536);
+    usleep(SLOW_MS * 1000);
+    cr_assert_eq(count_scratch_files(&octets), USERS);
+    snprintf(ballast, sizeof ballast, "%s/ballast", folder);
+    int fd = open(ballast, O_WRONLY | O_CREAT, 0600);
+    cr_assert(fd >= 0 && posix_fallocate(fd, 0, 10 * MB) == 0);
+    usleep(SLOW_MS * 1000); /* an answer about free space is good for a moment */
+    put("message", "work", NOW);
+    cr_assert_leq(count_scratch_files(&octets) ? octets : 0, USERS * 320000);
+    for (int i = 0; i < USERS; i++) { /* what they hold is whole */
+        char id[] = { 'm', (char)('0' + i), '\0' };
+        struct store_message *m = make_message(id, 1);
+        commit_writer(m, writers[i]);
+        store_message_free(m);
+        m = find(id);
+        check_body(m->number, slice_of(body, 320000));
+        store_message_free(m);
+    }
+    close(fd);
+    free(body);
 }
 
 /* A stream of copies, which change nothing in the database, does not keep the keeper from its work.
