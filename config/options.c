@@ -210,8 +210,8 @@ static const struct option upstream_options[] = {
         .min = 100,
         .max = MINUTES(10),
         .help = "The longest time to reach one host, set up TLS and log in, together. With several "
-                "hosts a message waits so long for the first that is broken; then that one is "
-                "skipped." },
+                "hosts a message waits so long for each that does not answer, but not on behind "
+                "wait_timeout; then that one is skipped." },
     { .name = "command_timeout",
         .kind = &value_time,
         .offset = FIELD(command_timeout_ms),
@@ -240,9 +240,9 @@ static const struct option upstream_options[] = {
         .offset = FIELD(wait_timeout_ms),
         .preset = "30s",
         .max = MINUTES(10),
-        .help = "How long a message waits for a free session when max_sessions are busy, before it "
-                "is put off "
-                "with 451." },
+        .help =
+            "How long a message waits for a session when max_sessions are busy, or when one host "
+            "has failed and the next is tried, before on_failure is done." },
     { .name = "idle_close",
         .kind = &value_time,
         .offset = FIELD(idle_close_ms),

@@ -234,22 +234,36 @@ static bool is_hopeless(struct pool *p, const struct pool_wait *w)
     return pacing_next(&p->pacing, pool_now(p), 0) > w->deadline;
 }
 
-static void explain_wait(struct pool *p, struct err *ret_why)
+static bool is_only_connecting(const struct pool *p)
 {
-    if (pacing_next(&p->pacing, pool_now(p), 0) != 0)
-        pool_explain_pace(p, ret_why);
-    else
-        err_set(ret_why, ERR_LIMIT, "all %u sessions of account '%s' were busy for %llu s",
-            p->total, pool_account_name(p),
-            (unsigned long long)(p->config->wait_timeout_ms / 1000));
+    return p->connecting_count > 0 && p->total == p->connecting_count;
 }
 
-/* Someone whose session is still being made is answered by that attempt's end. */
+static void explain_wait(struct pool *p, struct err *ret_why)
+{
+    unsigned long long seconds = p->config->wait_timeout_ms / 1000;
+    if (pacing_next(&p->pacing, pool_now(p), 0) != 0)
+        pool_explain_pace(p, ret_why);
+    else if (is_only_connecting(p))
+        *ret_why = p->trouble;
+    else if (p->total == 0)
+        err_set(ret_why, ERR_LIMIT,
+            "account '%s' got no session for %llu s: others held all %u that may be open "
+            "(max_sessions_total)",
+            pool_account_name(p), seconds, p->setup->quota->allowed);
+    else
+        err_set(ret_why, ERR_LIMIT, "all %u sessions of account '%s' were busy for %llu s",
+            p->total, pool_account_name(p), seconds);
+}
+
+/* Someone whose session is still being made is answered by that attempt's end: it knows the reason
+ * best. When one host has failed already there is a reason, and each of many would take its time.
+ */
 static void fail_overdue(struct pool *p)
 {
     struct pool_wait *w;
     while ((w = pool_first_waiting(p))) {
-        bool is_answered_otherwise = p->connecting_count > 0 && p->total == p->connecting_count;
+        bool is_answered_otherwise = is_only_connecting(p) && p->trouble.kind == ERR_NONE;
         bool is_overdue = w->deadline <= pool_now(p) && !is_answered_otherwise;
         if (!is_overdue && !is_hopeless(p, w))
             return;
@@ -296,11 +310,21 @@ static uint64_t next_for_waiting(struct pool *p, const struct pool_wait *w)
     return sooner(at, pacing_next(&p->pacing, now, 0));
 }
 
-void pool_set_timer(struct pool *p)
+/* When the first of those at rest is to be closed; 0: there is none. */
+static uint64_t next_for_idle(const struct pool *p)
 {
     uint64_t at = 0;
-    if (!list_is_empty(&p->idle))
-        at = outbound_idle_since(outbound_of_link(p->idle.prev)) + p->config->idle_close_ms;
+    for (struct list *l = p->idle.next; l != &p->idle; l = l->next) {
+        const struct outbound *o = outbound_of_link(l);
+        at = sooner(at, outbound_idle_since(o) + p->config->idle_close_ms);
+        at = sooner(at, outbound_began_ms(o) + p->config->session_age_ms);
+    }
+    return at;
+}
+
+void pool_set_timer(struct pool *p)
+{
+    uint64_t at = next_for_idle(p);
     const struct pool_wait *w = pool_first_waiting(p);
     timer_set(p->timer, w ? sooner(at, next_for_waiting(p, w)) : at);
 }

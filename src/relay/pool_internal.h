@@ -30,7 +30,9 @@ struct pool {
     unsigned connecting_count, busy_count, waiting_count, total;
     struct timer *timer;
     uint64_t failed_at; /* the last attempt that failed; 0: none since the last that worked */
-    bool is_retired;    /* its setup is no longer in force: nothing rests, nothing is made ready */
+    struct err
+        trouble;     /* of the last host that failed, while the next one is tried; else ERR_NONE */
+    bool is_retired; /* its setup is no longer in force: nothing rests, nothing is made ready */
     bool has_caps;
     struct smtp_caps caps;
 };

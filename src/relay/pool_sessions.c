@@ -65,6 +65,7 @@ static void on_connecting_lost(
     bool goes_on = failover_lost(p->setup->failover, o, why, reply);
     log_failure(p, o, goes_on, &copy);
     p->failed_at = goes_on ? 0 : pool_now(p);
+    p->trouble = goes_on ? copy : (struct err){ .kind = ERR_NONE };
     p->connecting_count--;
     /* What a broken host says of its limits is not the next one's. */
     heed_refusal(p, o, &copy, goes_on ? NULL : reply);
@@ -83,6 +84,7 @@ static void on_connected(void *user, struct outbound *o)
     struct pool *p = user;
     p->connecting_count--;
     p->failed_at = 0;
+    p->trouble.kind = ERR_NONE;
     breaker_end(pool_breaker(p), BREAKER_WORKED, pool_now(p), NULL);
     p->has_caps = true;
     p->caps = *smtp_client_caps(outbound_client(o));

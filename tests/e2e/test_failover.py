@@ -97,13 +97,29 @@ def test_clients_that_wait_together_wait_once(submitd, rogue):
     clients = [daemon.raw(timeout=30) for _ in range(20)]
     for client in clients:
         client.hello()
-        client.send("MAIL FROM:<a@corp.example>\r\n")
-    replies = []
+        client.send("MAIL FROM:<a@corp.example>\r\nRCPT TO:<b@example.test>\r\n")
     for client in clients:
-        replies.append(client.reply().code)
-        client.close()
-    assert replies == [250] * 20
-    assert time.monotonic() - began < 4 and len(first.sessions) == 1
+        assert [r.code for r in client.replies(2)] == [250, 250]
+        client.close()  # its session is the next one's
+    assert 1 < time.monotonic() - began < 6 and len(first.sessions) == 1 and second.sessions
+
+
+@pytest.mark.parametrize("on_failure", ["defer", "spool"])
+def test_a_client_does_not_wait_for_every_host_that_hangs(submitd, rogue, workdir, on_failure):
+    """For the first, whose end gives a reason; with a reason not for longer than wait_timeout."""
+    hanging = [rogue(replies={"BANNER": HANG}) for _ in range(6)]
+    options = hosts(*hanging, connect_timeout="2s", wait_timeout="1s")
+    daemon = submitd(hanging[0], {**options, "delivery": {"on_failure": on_failure, "spool": workdir("s") / "spool.db"}})
+    began = time.monotonic()
+    step, reply = first_refusal(daemon.port)
+    assert time.monotonic() - began < 6, "six hosts take twelve seconds"
+    said = reply.text
+    if on_failure == "spool":
+        assert step == "DOT" and reply.code == 250 and "queued as" in reply.text
+        said = daemon.wait_event("queued")["reason"]
+    else:
+        assert step == "RCPT" and reply.code == 451
+    assert "localhost did not get through TLS and login within 2 s" in said
 
 
 def test_refused_login_is_never_tried_at_the_next_host(submitd, rogue):

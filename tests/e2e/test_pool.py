@@ -6,6 +6,7 @@ import time
 import pytest
 
 from harness.message import complete
+from harness.rogue import HANG
 from harness.wait import until
 from spoollib import (exchange, keeper, listed, numbered, numbers_at, queue_fine, restart, retry, send_queued, stop,
                       try_sending, wait_empty)
@@ -177,6 +178,55 @@ def test_the_servers_session_limit_shrinks_the_pool(submitd, rogue):
         thread.join(10)
         assert not thread.is_alive()
     assert len(server.messages) == 14 and len(server.sessions) == knocked
+
+
+def test_who_gets_no_session_because_of_others_hears_which_limit(submitd, exchange):
+    daemon = submitd(exchange.up(), {"upstream": {"max_sessions_total": 1, "wait_timeout": "1s"},
+                                     "account payroll": PAYROLL})
+    held = hold_sessions(daemon, 1)
+    reply = try_sending(daemon, complete(), [TO], sender="payroll@corp.example")[1]
+    assert reply.code == 451 and "account 'payroll' got no session for 1 s: others held all 1" in reply.text
+    assert "max_sessions_total" in reply.text
+    end_all(held)
+
+
+def test_a_session_at_rest_is_closed_for_its_age_too(submitd, rogue):
+    """Exchange ends a session after ten minutes, also one that rested for a moment only."""
+    server = rogue()
+    daemon = submitd(server, {"upstream": {"session_age": "2s", "idle_close": "60s"}})
+    daemon.wait_event("upstream_ready")
+    time.sleep(1)
+    assert server.sessions[0].lines[-1] != "QUIT"
+    until(lambda: server.sessions[0].lines[-1] == "QUIT", 3, "the end of an old session")
+
+
+def test_first_come_first_served(submitd, rogue):
+    """One session: those who wait get it in the order in which they came."""
+    server = rogue()
+    daemon = submitd(server, {"upstream": {"max_sessions": 1}})
+    held = hold_sessions(daemon, 1)
+    crowd = [daemon.raw() for _ in range(8)]
+    for number, client in enumerate(crowd):
+        client.hello()
+        client.send(f"MAIL FROM:<a@corp.example>\r\nRCPT TO:<n{number}@example.test>\r\n")
+        assert client.reply().code == 250
+        time.sleep(0.05)
+    end_all(held)
+    for client in crowd:
+        assert client.reply().code == 250
+        client.close()
+    asked = [line.split("<")[1].split("@")[0] for s in server.sessions for line in s.lines if line.startswith("RCPT TO:<n")]
+    assert asked == [f"n{number}" for number in range(8)]
+
+
+def test_the_spool_leaves_half_of_the_sessions_to_clients(keeper, rogue):
+    server = rogue(replies={"DOT": HANG})
+    daemon = keeper(server, {"upstream": {"max_sessions": 4}}, mode="queue")
+    for number in range(8):
+        send_queued(daemon, numbered(number), [TO])
+    server.wait_messages(2)
+    time.sleep(0.5)
+    assert len(server.messages) == 2
 
 
 def test_a_reload_does_not_double_the_sessions(submitd, exchange):
