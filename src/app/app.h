@@ -19,6 +19,7 @@ struct app_options {
     const char *from, *to;       /* doctor: NULL when not given */
     const char *account;         /* doctor: NULL: all */
     const char *host, *username; /* service install: NULL when not given */
+    bool is_login;               /* doctor: also with a login that was refused before */
     bool is_json;                /* queue list, show */
     bool is_message;             /* queue show: the message itself */
     char **operands;             /* what follows the command and is no option */

@@ -12,6 +12,7 @@
 #include "smtp/header.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 enum {
@@ -28,6 +29,8 @@ struct doctor {
     struct outbound *session;
     const char *next;                 /* the step that is tried now */
     size_t host;                      /* it is tried at */
+    size_t account;                   /* with this one */
+    bool *is_paused;                  /* per account: a login now could lock it */
     bool has_begun_login;             /* at this host: the credential may have been shown */
     bool is_broken[CONFIG_HOSTS_MAX]; /* this host got no account to its login */
     bool has_failed;
@@ -93,8 +96,16 @@ static void on_step(void *user, struct outbound *o, enum outbound_step step, con
     print_ok(outbound_step_name(step), detail);
     if (step == OUTBOUND_SECURED)
         print_certificate(o);
-    d->has_begun_login = d->has_begun_login || step == OUTBOUND_MECHANISM;
     d->next = next_steps[step];
+    if (step != OUTBOUND_MECHANISM)
+        return;
+    if (d->is_paused[d->account] && !d->options->is_login) {
+        print_failure(d, "login", ERR_AUTH,
+            "not tried: logins of this account were refused, with the same username and password");
+        stop(d);
+    } else {
+        d->has_begun_login = true;
+    }
 }
 
 /* The step that a failure belongs to, when it is not simply the next one. */
@@ -266,6 +277,7 @@ static void examine_host(struct doctor *d, size_t host, size_t account)
             (unsigned)config_host_port(up, &up->host.items[host]));
     d->next = "dns";
     d->host = host;
+    d->account = account;
     d->has_begun_login = false;
     d->session = outbound_new(d->loop, d->setup, host, account, &events, d);
     if (d->session)
@@ -309,25 +321,63 @@ static int examine_all(struct doctor *d)
     return d->has_failed ? APP_NOT_FINE : APP_FINE;
 }
 
-static void print_notice(void *user, const struct store_notice *notice)
+/* --- what the daemon has noted --- */
+
+/* True when nothing speaks for another outcome than before. */
+static bool mark_paused(struct doctor *d, const struct store_notice *notice, int64_t now)
 {
-    (void)user;
+    const struct config *c = d->setup->config;
+    bool was_marked = false;
+    for (size_t i = 0; i < c->account_count && notice->until > now; i++) {
+        if (strcmp(c->accounts[i].name, notice->account) != 0 ||
+            strcmp(c->accounts[i].username, notice->login) != 0 ||
+            setup_may_have_new_login(d->setup, i, notice->loaded))
+            continue;
+        d->is_paused[i] = was_marked = true;
+    }
+    return was_marked;
+}
+
+static void take_notice(void *user, const struct store_notice *notice)
+{
+    struct doctor *d = user;
     struct buf out;
+    int64_t now = (int64_t)time(NULL);
+    bool is_tried = !mark_paused(d, notice, now) || d->options->is_login;
     buf_init(&out, NOTICE_MAX);
-    queue_add_notice(&out, notice, (int64_t)time(NULL));
-    printf("note  %s      the login that follows counts towards a lockout, too\n", buf_cstr(&out));
+    queue_add_notice(&out, notice, now);
+    printf("note  %s%s", buf_cstr(&out),
+        is_tried ? "      the login that follows counts towards a lockout, too\n" : "");
     buf_fini(&out);
 }
 
-/* What the daemon has noted. A spool that cannot be read is `submitd queue`'s business. */
-static void print_notices(const struct doctor *d)
+/* A spool that cannot be read is `submitd queue`'s business. */
+static void take_notices(struct doctor *d)
 {
     struct store *store = NULL;
     const struct config_delivery *c = &d->setup->config->delivery;
     if (!c->spool[0] || !store_open_shared(c->spool, &store, NULL))
         return;
-    store_notice_each(store, print_notice, NULL, NULL);
+    store_notice_each(store, take_notice, d, NULL);
     store_close(store);
+}
+
+/* --- the command --- */
+
+static int run(struct doctor *d)
+{
+    struct err why = { .kind = ERR_MEMORY, .text = "out of memory" };
+    int status = APP_NOT_FINE;
+    d->is_paused = calloc(d->setup->account_count, sizeof *d->is_paused);
+    if (d->is_paused && loop_new(&d->loop, &why)) {
+        take_notices(d);
+        status = examine_all(d);
+    } else {
+        fprintf(stderr, "submitd doctor: %s\n", why.text);
+    }
+    free(d->is_paused);
+    loop_free(d->loop);
+    return status;
 }
 
 int app_doctor(const struct app_options *options)
@@ -342,14 +392,7 @@ int app_doctor(const struct app_options *options)
     struct log_params quiet = { .target = "stderr", .level = LOG_LEVEL_ERROR };
     log_open(&quiet, NULL);
     struct doctor d = { .options = options, .setup = setup };
-    struct err why;
-    int status = APP_NOT_FINE;
-    print_notices(&d);
-    if (loop_new(&d.loop, &why))
-        status = examine_all(&d);
-    else
-        fprintf(stderr, "submitd doctor: %s\n", why.text);
-    loop_free(d.loop);
+    int status = run(&d);
     setup_unref(setup);
     return status;
 }

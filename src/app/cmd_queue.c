@@ -5,6 +5,7 @@
 #include "base/str.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +14,11 @@ enum {
     OUT_MAX =
         64 * 1024 * 1024, /* octets that one message is shown in: it may have many recipients */
     STATE_COUNT = STORE_FAILED + 1,
+};
+
+struct pause {
+    char *account;
+    int64_t until;
 };
 
 struct queue {
@@ -25,6 +31,8 @@ struct queue {
     size_t counts[STATE_COUNT]; /* list */
     bool has_uncertain;         /* list */
     bool is_broken;             /* memory ran out */
+    struct pause *pauses;       /* JSON: accounts whose logins are paused */
+    size_t pause_count;
 };
 
 struct queue_command;
@@ -72,6 +80,45 @@ static struct store_message *find(struct queue *q)
     return NULL;
 }
 
+/* ---- paused logins, for JSON ------------------------------------------------------------------
+ */
+
+static void add_pause(void *user, const struct store_notice *notice)
+{
+    struct queue *q = user;
+    struct pause *more = realloc(q->pauses, (q->pause_count + 1) * sizeof *more);
+    char *account = str_dup(notice->account);
+    if (more)
+        q->pauses = more;
+    if (more && account)
+        more[q->pause_count++] = (struct pause){ .account = account, .until = notice->until };
+    else
+        free(account);
+    q->is_broken = q->is_broken || !more || !account;
+}
+
+static bool take_pauses(struct queue *q, struct err *e)
+{
+    return !q->options->is_json || store_notice_each(q->store, add_pause, q, e);
+}
+
+static void free_pauses(struct queue *q)
+{
+    for (size_t i = 0; i < q->pause_count; i++)
+        free(q->pauses[i].account);
+    free(q->pauses);
+}
+
+static void add_json(struct queue *q, const struct store_message *m)
+{
+    int64_t until = 0;
+    for (size_t i = 0; i < q->pause_count; i++) {
+        if (strcmp(q->pauses[i].account, m->account) == 0)
+            until = q->pauses[i].until;
+    }
+    q->is_broken = !queue_add_json(&q->out, m, q->now, until) || q->is_broken;
+}
+
 /* ---- list ------------------------------------------------------------------------------------ */
 
 static size_t total(const struct queue *q)
@@ -87,7 +134,7 @@ static bool list_one(void *user, const struct store_message *m)
     struct queue *q = user;
     if (q->options->is_json) {
         buf_add_str(&q->out, total(q) > 0 ? ",\n" : "\n");
-        q->is_broken = !queue_add_json(&q->out, m, q->now);
+        add_json(q, m);
     } else {
         if (total(q) == 0)
             queue_add_heading(&q->out);
@@ -196,7 +243,7 @@ static int show(struct queue *q, const struct queue_command *c)
     if (q->options->is_message) {
         status = show_body(q, m);
     } else if (q->options->is_json) {
-        q->is_broken = !queue_add_json(&q->out, m, q->now);
+        add_json(q, m);
         buf_add_char(&q->out, '\n');
     } else {
         queue_add_page(&q->out, m, q->now);
@@ -340,9 +387,10 @@ static int run(const struct queue_command *c, const struct app_options *o, const
     if (!store_open_shared(path, &q.store, &why))
         return fail(why.text);
     buf_init(&q.out, OUT_MAX);
-    int status = c->run(&q, c);
+    int status = take_pauses(&q, &why) ? c->run(&q, c) : fail(why.text);
     flush(&q);
     buf_fini(&q.out);
+    free_pauses(&q);
     store_close(q.store);
     if (q.is_broken)
         return fail("out of memory");

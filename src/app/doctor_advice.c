@@ -50,6 +50,9 @@ static const struct {
         "tls_verify_name, for one certain key tls_pin; or give Exchange a certificate for this "
         "name: "
         "Enable-ExchangeCertificate -Thumbprint T -Services SMTP" },
+    { ERR_AUTH, "not tried*",
+        "one more refusal could lock the account. Correct username or password first; `submitd "
+        "doctor --login` tries one login all the same" },
     { ERR_AUTH, "*535*",
         "Exchange gives one answer for a wrong name or password, an account that is disabled, "
         "expired or locked, a "

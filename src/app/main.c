@@ -124,6 +124,21 @@ static const char **text_option(int letter, struct app_options *options)
     }
 }
 
+/* NULL: it has a value. */
+static bool *flag_option(int letter, struct app_options *options)
+{
+    switch (letter) {
+    case 'j':
+        return &options->is_json;
+    case 'm':
+        return &options->is_message;
+    case 'l':
+        return &options->is_login;
+    default:
+        return NULL;
+    }
+}
+
 /* -1: go on; else the exit status. */
 static int take_option(const struct app_command *command, int letter, struct app_options *options)
 {
@@ -136,8 +151,8 @@ static int take_option(const struct app_command *command, int letter, struct app
             command->name);
         return APP_USAGE;
     }
-    if (letter == 'j' || letter == 'm') {
-        *(letter == 'j' ? &options->is_json : &options->is_message) = true;
+    if (flag_option(letter, options)) {
+        *flag_option(letter, options) = true;
         return -1;
     }
     *text_option(letter, options) = optarg;

@@ -1,5 +1,6 @@
 #include "app/queue_print.h"
 #include "base/str.h"
+#include "relay/breaker.h"
 #include "smtp/header.h"
 
 #include <inttypes.h>
@@ -105,7 +106,7 @@ void queue_add_notice(struct buf *out, const struct store_notice *notice, int64_
         buf_add_str(out, ") were refused; the next message tries one: ");
     }
     str_add_printable(out, slice_str(notice->text));
-    buf_add_str(out, "\n  remedy: correct username or password, then reload or restart submitd\n");
+    buf_add_str(out, "\n  remedy: " BREAKER_REMEDY "\n");
 }
 
 void queue_add_heading(struct buf *out)
@@ -283,7 +284,7 @@ static json_t *client_value(const struct store_message *m)
     return m->client.len > 0 ? json_string(ip) : json_null();
 }
 
-static bool set_fields(json_t *o, const struct store_message *m, int64_t now)
+static bool set_fields(json_t *o, const struct store_message *m, int64_t now, int64_t paused_until)
 {
     struct field {
         const char *name;
@@ -303,6 +304,7 @@ static bool set_fields(json_t *o, const struct store_message *m, int64_t now)
         { "next_try", m->state == STORE_QUEUED ? json_integer(m->next_try) : json_null() },
         { "last_reply", text_value(m->last_reply) },
         { "account", text_value(m->account) },
+        { "logins_paused_until", paused_until > now ? json_integer(paused_until) : json_null() },
         { "client", client_value(m) },
         { "helo", text_value(m->helo) },
         { "eightbitmime", json_boolean(m->is_8bit) },
@@ -316,10 +318,11 @@ static bool set_fields(json_t *o, const struct store_message *m, int64_t now)
     return is_whole;
 }
 
-bool queue_add_json(struct buf *out, const struct store_message *m, int64_t now)
+bool queue_add_json(
+    struct buf *out, const struct store_message *m, int64_t now, int64_t paused_until)
 {
     json_t *o = json_object();
-    char *text = o && set_fields(o, m, now) ? json_dumps(o, JSON_COMPACT) : NULL;
+    char *text = o && set_fields(o, m, now, paused_until) ? json_dumps(o, JSON_COMPACT) : NULL;
     bool is_made = text && buf_add_str(out, text);
     free(text);
     json_decref(o);

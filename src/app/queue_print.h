@@ -15,8 +15,10 @@ void queue_add_heading(struct buf *out);
 void queue_add_row(struct buf *out, const struct store_message *m, int64_t now);
 /* Every field and every recipient, a line each. */
 void queue_add_page(struct buf *out, const struct store_message *m, int64_t now);
-/* One object without a line end. Times are seconds since 1970, UTC. */
-bool queue_add_json(struct buf *out, const struct store_message *m, int64_t now);
+/* One object without a line end. Times are seconds since 1970, UTC. `paused_until`: the account's
+ * logins are paused; 0: they are not. */
+bool queue_add_json(
+    struct buf *out, const struct store_message *m, int64_t now, int64_t paused_until);
 
 const char *queue_state_name(enum store_state state);
 

@@ -55,6 +55,13 @@ void breaker_suspect(struct breaker *b)
     b->refusals = BREAKER_REFUSALS_MAX - 1;
 }
 
+void breaker_resume(struct breaker *b, uint64_t now_ms, uint64_t left_ms, const char *why)
+{
+    breaker_suspect(b);
+    b->open_until = now_ms + (left_ms < b->cooldown_ms ? left_ms : b->cooldown_ms);
+    err_set(&b->why, ERR_AUTH, "%s", why);
+}
+
 void breaker_reloaded(struct breaker *b, uint64_t cooldown_ms)
 {
     b->cooldown_ms = cooldown_ms;

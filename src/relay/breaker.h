@@ -19,6 +19,12 @@ enum {
     BREAKER_LOGINS_MAX = 2,   /* under way together once one has worked; never above REFUSALS_MAX */
 };
 
+/* For the log, `queue list` and `doctor`. */
+#define BREAKER_REMEDY                                                                             \
+    "correct username or password, then reload or restart submitd; if they are right (the "        \
+    "account "                                                                                     \
+    "was unlocked, say), reload it: one login is tried"
+
 enum breaker_outcome {
     BREAKER_WORKED,
     BREAKER_REFUSED, /* the credential: 535 and its like */
@@ -44,8 +50,11 @@ void breaker_begin(struct breaker *b);
 /* `why` is for BREAKER_REFUSED only. True: this has opened the breaker. */
 bool breaker_end(
     struct breaker *b, enum breaker_outcome outcome, uint64_t now_ms, const struct err *why);
-/* After a restart with refusals on record: the next refusal opens it. */
+/* Refusals are on record, of an earlier life or of another password: the next one opens it. */
 void breaker_suspect(struct breaker *b);
+/* After a restart, with the credential that was refused: it stays open for `left_ms`, at most for
+ * the cool-down, then it is half open. */
+void breaker_resume(struct breaker *b, uint64_t now_ms, uint64_t left_ms, const char *why);
 /*
  * After a reload: that is a person's word that something was mended, so with refusals on record one
  * login may be tried; a refusal opens it again at once.

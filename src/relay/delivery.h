@@ -31,8 +31,8 @@ void delivery_kick(struct delivery *d, const char *account, bool is_later);
 void delivery_upstream_works(struct delivery *d, const char *account);
 /* Refused logins have stopped this account's for `ms`: `queue list` and `doctor` show it, and the
  * next life of submitd knows. */
-void delivery_logins_paused(
-    struct delivery *d, const struct config_account *account, uint64_t ms, const struct err *why);
+void delivery_logins_paused(struct delivery *d, const struct setup *setup, size_t account,
+    uint64_t ms, const struct err *why);
 struct store *delivery_store(struct delivery *d);
 /* Begins nothing new; `done` once what is under way has ended, or at `deadline_ms`. */
 void delivery_drain(struct delivery *d, uint64_t deadline_ms, loop_fn *done, void *user);

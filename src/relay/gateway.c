@@ -248,9 +248,9 @@ static void on_login(void *user, const char *account)
 }
 
 static void on_paused(
-    void *user, const struct config_account *account, uint64_t ms, const struct err *why)
+    void *user, const struct setup *s, size_t account, uint64_t ms, const struct err *why)
 {
-    delivery_logins_paused(user, account, ms, why);
+    delivery_logins_paused(user, s, account, ms, why);
 }
 
 static void put_in_force(struct gateway *g, struct setup *setup)

@@ -38,11 +38,11 @@ static void tell_opened(const struct pool *p)
     const struct setup *s = p->setup;
     uint64_t ms = p->config->breaker_cooldown_ms;
     if (s->on_paused)
-        s->on_paused(s->on_login_user, pool_account(p), ms, &pool_breaker(p)->why);
+        s->on_paused(s->on_login_user, s, p->account, ms, &pool_breaker(p)->why);
     log_event(LOG_LEVEL_ERROR, "logins_paused", LOG_STR("account", pool_account_name(p)),
         LOG_INT("seconds", ms / 1000),
         LOG_STR("reason", "refused logins; another could lock the account in Active Directory"),
-        LOG_STR("remedy", "correct username or password, then reload or restart submitd"));
+        LOG_STR("remedy", BREAKER_REMEDY));
 }
 
 /* What the server's last word means for the limits. */

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 static bool is_auth_none(const struct config *c)
 {
@@ -223,6 +224,7 @@ static void destroy(struct setup *s)
 
 struct setup *setup_load(const char *file, struct buf *problems)
 {
+    time_t began = time(NULL);
     struct config *config = config_load(file, problems);
     if (!config)
         return NULL;
@@ -234,6 +236,7 @@ struct setup *setup_load(const char *file, struct buf *problems)
     }
     s->refs = 1;
     s->config = config;
+    s->loaded_s = (int64_t)began;
     choose_hostname(s);
     struct err why = { .kind = ERR_MEMORY, .text = "out of memory" };
     if (!load_trust(s, &why) || !add_nameless(s, &why) || !load_logins(s, &why)) {
@@ -242,6 +245,20 @@ struct setup *setup_load(const char *file, struct buf *problems)
         return NULL;
     }
     return s;
+}
+
+static bool has_changed(const char *path, int64_t since)
+{
+    int64_t when;
+    return !platform_file_changed(path, &when) || when >= since;
+}
+
+bool setup_may_have_new_login(const struct setup *s, size_t account, int64_t since)
+{
+    const struct config_account *a = &s->config->accounts[account];
+    if (!a->password || a->password_command[0] != '\0' || has_changed(s->config->file, since))
+        return true;
+    return a->password_path && has_changed(a->password_path, since);
 }
 
 static void reap(void *user)
@@ -296,6 +313,18 @@ static bool has_common_host(const struct config_hosts *a, const struct config_ho
     return false;
 }
 
+/* Another password for a user whose logins were refused: the directory goes on counting, so a
+ * second mistake must show with the first login. */
+static void suspect_like(struct setup *s, size_t account, const struct setup *old)
+{
+    struct slice username = slice_str(s->config->accounts[account].username);
+    for (size_t i = 0; i < old->config->account_count; i++) {
+        if (slice_eq_nocase(slice_str(old->config->accounts[i].username), username) &&
+            old->breakers[i]->refusals > 0)
+            breaker_suspect(s->breakers[account]);
+    }
+}
+
 void setup_inherit(struct setup *s, const struct setup *old)
 {
     if (!has_common_host(&s->config->upstream.host, &old->config->upstream.host))
@@ -303,8 +332,10 @@ void setup_inherit(struct setup *s, const struct setup *old)
     inherit_quota(s, old);
     for (size_t i = 0; i < s->config->account_count; i++) {
         size_t j = find_same_login(old->config, &s->config->accounts[i]);
-        if (j == old->config->account_count)
+        if (j == old->config->account_count) {
+            suspect_like(s, i, old);
             continue;
+        }
         pool_inherit(s->pools[i], old->pools[j]);
         inherit_breaker(s, i, old->breakers[j]);
     }

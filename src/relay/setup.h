@@ -32,6 +32,7 @@ struct setup {
     size_t account_count;         /* at least 1: with auth = none and no [account] a nameless one */
     struct config_account *nameless; /* that one, NULL otherwise */
     char hostname[SETUP_HOSTNAME_MAX];
+    int64_t loaded_s;     /* since 1970, before the first file was read */
     struct loop *loop;    /* from setup_attach on */
     struct timer *reaper; /* frees the setup in a turn of its own */
     struct timer *room;   /* tells the pools in a turn of its own that a session ended */
@@ -39,7 +40,7 @@ struct setup {
      * nobody wants to know. */
     void (*on_login)(void *user, const char *account);
     void (*on_paused)(
-        void *user, const struct config_account *account, uint64_t ms, const struct err *why);
+        void *user, const struct setup *s, size_t account, uint64_t ms, const struct err *why);
     void *on_login_user;
 };
 
@@ -54,6 +55,11 @@ void setup_inherit(struct setup *s, const struct setup *old);
 struct setup *setup_ref(struct setup *s);
 /* The last one closes the pools' idle sessions and frees everything, in the loop's next turn. */
 void setup_unref(struct setup *s);
+
+/* False when the account has the name and password that it had at `since` (seconds since 1970): no
+ * file that they come from was touched. Only a file can tell: a password_command may say something
+ * else each time. */
+bool setup_may_have_new_login(const struct setup *s, size_t account, int64_t since);
 
 /* It is no longer in force: sessions that nobody uses are closed. */
 void setup_retire(struct setup *s);

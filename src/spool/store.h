@@ -173,6 +173,7 @@ struct store_notice {
     const char *login;   /* the user name */
     int64_t until;       /* seconds since 1970 */
     const char *text;    /* why */
+    int64_t loaded;      /* when the refused credential was read, seconds since 1970; 0: unknown */
 };
 /* All texts are copied. */
 void store_notice_set(

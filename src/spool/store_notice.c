@@ -10,7 +10,7 @@ struct notice_op {
     store_done_fn *done;
     void *user;
     char *account, *login, *text; /* the last two are NULL when it is cleared */
-    int64_t until;
+    int64_t until, loaded;
 };
 
 static void finish_notice(struct store *s, struct op *op, bool tells)
@@ -33,6 +33,7 @@ static bool run_set(struct store *s, struct op *op, struct err *e)
     query_text(&q, n->login);
     query_int(&q, n->until);
     query_text(&q, n->text);
+    query_int(&q, n->loaded);
     return query_run(&q, e);
 }
 
@@ -80,6 +81,7 @@ void store_notice_set(
     n->login = str_dup(notice->login);
     n->text = str_dup(notice->text);
     n->until = notice->until;
+    n->loaded = notice->loaded;
     add(s, n, n->account && n->login && n->text);
 }
 
@@ -97,8 +99,9 @@ bool store_notice_each(struct store *s, store_notice_fn *fn, void *user, struct 
         char *account = query_take_text(&q), *login = query_take_text(&q);
         int64_t until = query_take_int(&q);
         char *text = query_take_text(&q);
+        int64_t loaded = query_take_int(&q);
         if (account && login && text)
-            fn(user, &(struct store_notice){ account, login, until, text });
+            fn(user, &(struct store_notice){ account, login, until, text, loaded });
         free(account);
         free(login);
         free(text);

@@ -2,13 +2,14 @@
 import re
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness import expected
 from harness.lab import Lab
-from spoollib import keeper, listed, numbered, numbers_at, queue_fine, wait_empty  # noqa: F401
+from spoollib import keeper, listed, numbered, numbers_at, queue_fine, restart, stop, wait_empty  # noqa: F401
 
 MESSAGES, CLIENTS = 1000, 8
 ACCOUNT, THRESHOLD = "lockme", 3  # refused logins that lock it; tests/lab/samba_ad
@@ -58,17 +59,31 @@ def send_all(daemon):
         list(pool.map(lambda first: send_share(daemon, first), range(CLIENTS)))
 
 
+def doctor(daemon):
+    return subprocess.run([daemon.binary, "doctor", "--config", daemon.config_file], capture_output=True, text=True,
+                          timeout=60, check=False).stdout
+
+
 def test_wrong_password_locks_nothing_and_loses_nothing(directory, keeper, tmp_path):
     password = tmp_path / "password"
     write_password(password, "Old-Pass9")
     daemon = keeper(directory, {"account": {"password": None, "password_file": password}, "log": {"level": "info"}},
-                    mode="relay", on_failure="spool")
+                    start=False, mode="relay", on_failure="spool")
+    time.sleep(1.1)  # a file as old as the start might be a new one
+    daemon.start()
     send_all(daemon)
     daemon.wait_event("logins_paused")
     assert len(listed(daemon)) == MESSAGES and not directory.messages()
     queue_fine(daemon, "retry", "all")  # somebody tries to help
     refused = [e for e in daemon.events(expected.EVENT_UPSTREAM_FAILED) if " 535 " in e["reason"]]
     assert directory.counted() == (len(refused), False) and len(refused) < THRESHOLD
+
+    for _ in range(2):  # and looks, and restarts it
+        assert "not tried" in doctor(daemon)
+        stop(daemon)
+        restart(daemon)
+        daemon.wait_event("logins_paused")
+    assert directory.counted() == (len(refused), False)
 
     write_password(password, directory.password)
     daemon.process.send_signal(signal.SIGHUP)

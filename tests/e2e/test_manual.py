@@ -61,7 +61,7 @@ def completed(program, tmp_path, *words):
     ([""], [*COMMANDS, "--help", "--version"]),
     (["do"], ["doctor"]),
     (["queue", ""], [*QUEUE_WORDS, "--config", "--help", "--json", "--message"]),
-    (["doctor", "--"], ["--config", "--help", "--account", "--from", "--to"]),
+    (["doctor", "--"], ["--config", "--help", "--account", "--from", "--to", "--login"]),
     (["secret", "p"], ["protect"]),
     (["doctor", "--from", ""], []),
     (["check", "--config", "/etc/passw"], ["/etc/passwd", "/etc/passwd-"]),

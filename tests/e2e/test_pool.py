@@ -1,4 +1,6 @@
 """Sessions, pace and logins: what the server lets us have, shared fairly, and never more."""
+import re
+import signal
 import subprocess
 import threading
 import time
@@ -8,7 +10,7 @@ import pytest
 from harness.message import complete
 from harness.rogue import HANG
 from harness.wait import until
-from spoollib import (exchange, keeper, listed, numbered, numbers_at, queue_fine, restart, retry, send_queued, stop,
+from spoollib import (exchange, keeper, kill, listed, numbered, numbers_at, queue_fine, restart, retry, send_queued, stop,
                       try_sending, wait_empty)
 
 __all__ = ["exchange", "keeper"]
@@ -351,28 +353,86 @@ def test_refused_logins_are_counted_across_a_reload(submitd, rogue):
     assert len(server.logins) - worked == 2
 
 
-def test_paused_logins_are_seen_and_survive_a_restart(keeper, rogue):
-    """Where people look when mail does not arrive; and restarting again and again does not lock the account."""
-    server = rogue(replies={"AUTH": WRONG})
-    daemon = keeper(server)
-    send_queued(daemon, numbered(0), [TO])
-    daemon.wait_event("logins_paused")
+def doctor(daemon, *options):
+    return subprocess.run([daemon.binary, "doctor", "--config", str(daemon.config_file), *options], capture_output=True,
+                          timeout=30, text=True, check=False)
+
+
+def touch(file):
+    """Whatever was done to it: submitd cannot know that it says the same."""
+    file.write_bytes(file.read_bytes())
+
+
+@pytest.fixture
+def pause(keeper, rogue):
+    """pause(sections): (daemon, server) behind two refused logins, with a message that waits. The files were there for a
+    while, as they usually are."""
+    def start(sections=None):
+        server = rogue(replies={"AUTH": WRONG})
+        daemon = keeper(server, sections, start=False, mode="relay")
+        time.sleep(1.1)
+        daemon.start()
+        send_queued(daemon, numbered(0), [TO])
+        daemon.wait_event("logins_paused")
+        assert len(server.logins) == 2
+        return daemon, server
+    return start
+
+
+def test_paused_logins_are_seen(pause):
+    """Where people look when mail does not arrive."""
+    daemon, server = pause()
     sentence = f"logins of account (default) ({server.username}) are paused for"
     until(lambda: sentence in queue_fine(daemon, "list").out, 5, "the notice in the list")
     assert WRONG in queue_fine(daemon, "list").out
+    assert [m["logins_paused_until"] > time.time() for m in listed(daemon)] == [True]
+    seen = doctor(daemon)
+    assert seen.returncode == 1 and sentence in seen.stdout
+    assert "ok    mechanism" in seen.stdout, "all that comes before the login"
+    assert re.search(r"^FAIL  login +not tried: .*\n +remedy: .*submitd doctor --login", seen.stdout, re.M)
     assert len(server.logins) == 2
-    doctor = subprocess.run([daemon.binary, "doctor", "--config", str(daemon.config_file)], capture_output=True,
-                            timeout=30, text=True, check=False)
-    assert doctor.returncode == 1 and sentence in doctor.stdout and "lockout" in doctor.stdout
+    forced = doctor(daemon, "--login")
+    assert forced.returncode == 1 and "counts towards a lockout" in forced.stdout and WRONG in forced.stdout
     assert len(server.logins) == 3
-    for life in (1, 2):
-        stop(daemon)
+
+
+def test_paused_logins_survive_restarts(pause):
+    """Nobody has touched username and password: neither people who restart nor a service manager lock the account."""
+    daemon, server = pause()
+    for end in (stop, kill, stop):
+        end(daemon)
         restart(daemon)
-        daemon.wait_event("logins_paused")
-        time.sleep(0.3)
-        assert len(server.logins) == 3 + life, "a single try"
+        assert int(daemon.wait_event("logins_paused")["seconds"]) > 1700
+        send_queued(daemon, numbered(1), [TO])
+        reason = daemon.wait_event("queued")["reason"]
+        assert "are paused for" in reason and WRONG in reason
+    assert len(server.logins) == 2
+    daemon.reload()
+    until(lambda: len(server.logins) == 3, 5, "a reload tries one")
+    daemon.wait_event("logins_paused", 2)
     server.script.replies.clear()
+    daemon.reload()
+    wait_empty(daemon)
+    assert "logins of account" not in queue_fine(daemon, "list").out
+
+
+@pytest.mark.parametrize("what", ["config", "password_file"])
+def test_a_restart_with_another_credential_tries_one_login(pause, workdir, what):
+    file = workdir("secrets") / "password"
+    file.write_text("Some-Pass1\n", encoding="ascii")
+    file.chmod(0o600)
+    daemon, server = pause({"account": {"password": None, "password_file": file}} if what == "password_file" else None)
+    file = file if what == "password_file" else daemon.config_file
     stop(daemon)
+    touch(file)
+    restart(daemon)
+    daemon.wait_event("logins_paused")
+    time.sleep(0.3)
+    assert len(server.logins) == 3
+    stop(daemon)
+    touch(file)
+    server.script.replies.clear()
+    assert doctor(daemon).returncode == 0
     restart(daemon)
     wait_empty(daemon)
     assert "logins of account" not in queue_fine(daemon, "list").out

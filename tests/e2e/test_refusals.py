@@ -196,6 +196,19 @@ def test_corrected_password_works_after_reload(submitd, rogue):
     assert len(server.messages) == 1
 
 
+def test_another_wrong_password_is_one_refused_login(submitd, rogue):
+    """The directory counts on: it is told of at once, and not tried twice."""
+    server = rogue(replies={"AUTH": "535 5.7.3 Authentication unsuccessful"})
+    daemon = submitd(server)
+    for _ in range(3):
+        first_refusal(daemon.port)
+    daemon.reload({"account": {"password": "Changed-Pass3"}})
+    daemon.wait_event("logins_paused", count=2)
+    for _ in range(3):
+        assert first_refusal(daemon.port)[1].code == 451
+    assert len(server.logins) == 3
+
+
 def test_reloads_with_the_refused_password_try_it_once_each(submitd, rogue):
     """A SIGHUP may mean that the account was mended, or only that logs were rotated: one login, not two."""
     server = rogue(replies={"AUTH": "535 5.7.3 Authentication unsuccessful"})

@@ -95,6 +95,19 @@ Test(breaker, a_reload_after_nothing_wrong_changes_nothing)
     cr_assert(try_login(&b, BREAKER_REFUSED, START));
 }
 
+Test(breaker, a_restart_with_what_was_refused_goes_on_waiting)
+{
+    struct breaker b = fresh();
+    breaker_resume(&b, START, 5000, "535 no");
+    cr_assert_not(breaker_may_begin(&b, START + 4999));
+    cr_assert_str_eq(b.why.text, "535 no");
+    cr_assert(breaker_may_begin(&b, START + 5000));
+    cr_assert(try_login(&b, BREAKER_REFUSED, START + 5000), "half open: a single one");
+    b = fresh();
+    breaker_resume(&b, START, 1000 * COOLDOWN, "535 no"); /* a clock that was set */
+    cr_assert(breaker_may_begin(&b, START + COOLDOWN));
+}
+
 Test(breaker, logins_under_way_at_a_reload_count)
 {
     struct breaker b = fresh();

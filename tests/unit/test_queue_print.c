@@ -82,12 +82,13 @@ Test(queue_print, notice_says_what_is_wrong_and_what_to_do)
         struct store_notice notice;
         const char *want;
     } rows[] = {
-        { { "", "CORP\\svc", NOW + 1800, "535 5.7.3\x1b[31m no" },
+        { { "", "CORP\\svc", NOW + 1800, "535 5.7.3\x1b[31m no", 0 },
             "logins of account (default) (CORP\\svc) are paused for 30m, so that the directory "
             "does "
             "not lock it: 535 5.7.3<0x1B>[31m no\n" },
-        { { "payroll", "p@corp", NOW, "535 no" }, "logins of account payroll (p@corp) were "
-                                                  "refused; the next message tries one: 535 no\n" },
+        { { "payroll", "p@corp", NOW, "535 no", 0 },
+            "logins of account payroll (p@corp) were "
+            "refused; the next message tries one: 535 no\n" },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf out;
@@ -96,7 +97,8 @@ Test(queue_print, notice_says_what_is_wrong_and_what_to_do)
         size_t n = strlen(rows[i].want);
         cr_expect_eq(strncmp(buf_cstr(&out), rows[i].want, n), 0, "%s", buf_cstr(&out));
         cr_expect_str_eq(buf_cstr(&out) + n,
-            "  remedy: correct username or password, then reload or restart submitd\n");
+            "  remedy: correct username or password, then reload or restart submitd; if they are "
+            "right (the account was unlocked, say), reload it: one login is tried\n");
         buf_fini(&out);
     }
 }
@@ -183,11 +185,12 @@ Test(queue_print, json_has_every_field)
     m.sender = TEXT("a\"\\\x01\xff");
     struct buf out;
     buf_init(&out, 100000);
-    cr_assert(queue_add_json(&out, &m, NOW));
+    cr_assert(queue_add_json(&out, &m, NOW, 0));
     cr_assert_not(memchr(out.data, '\n', out.len));
     json_t *o = json_loads(buf_cstr(&out), JSON_REJECT_DUPLICATES, NULL);
     cr_assert_not_null(o);
-    cr_assert_eq(json_object_size(o), 20);
+    cr_assert_eq(json_object_size(o), 21);
+    cr_assert(json_is_null(json_object_get(o, "logins_paused_until")));
     cr_assert_str_eq(json_string_value(json_object_get(o, "state")), "queued");
     cr_assert_str_eq(json_string_value(json_object_get(o, "from")), "a\"\\<0x01><0xFF>");
     cr_assert_eq(json_integer_value(json_object_get(o, "age")), 200);
@@ -199,11 +202,15 @@ Test(queue_print, json_has_every_field)
     json_decref(o);
     buf_clear(&out);
     m.state = STORE_HELD;
-    cr_assert(queue_add_json(&out, &m, NOW));
+    cr_assert(queue_add_json(&out, &m, NOW, NOW + 1));
     cr_assert(strstr(buf_cstr(&out), "\"next_try\":null"));
+    cr_assert(strstr(buf_cstr(&out), "\"logins_paused_until\":1795298783,"));
+    buf_clear(&out);
+    cr_assert(queue_add_json(&out, &m, NOW, NOW), "a time that is over");
+    cr_assert(strstr(buf_cstr(&out), "\"logins_paused_until\":null,"));
     buf_fini(&out);
     buf_init(&out, 100);
-    cr_assert_not(queue_add_json(&out, &m, NOW));
+    cr_assert_not(queue_add_json(&out, &m, NOW, 0));
     buf_fini(&out);
 }
 

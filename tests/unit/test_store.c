@@ -1024,7 +1024,8 @@ Test(store, refuses_a_second_daemon_by_the_first_ones_pid)
 
 static void add_notice(void *user, const struct store_notice *n)
 {
-    buf_addf(user, "%s|%s|%lld|%s\n", n->account, n->login, (long long)n->until, n->text);
+    buf_addf(user, "%s|%s|%lld|%s|%lld\n", n->account, n->login, (long long)n->until, n->text,
+        (long long)n->loaded);
 }
 
 static void check_notices(const char *want)
@@ -1040,7 +1041,7 @@ static void check_notices(const char *want)
 static void set_notice(const char *account, const char *login, int64_t until, const char *text)
 {
     struct answer a = { 0 };
-    struct store_notice n = { account, login, until, text };
+    struct store_notice n = { account, login, until, text, until - 1000 };
     store_notice_set(store, &n, on_done, &a);
     check_done(&a);
 }
@@ -1059,19 +1060,19 @@ Test(store, keeps_one_notice_for_each_account)
     set_notice("work", "CORP\\work", NOW, "535 no");
     set_notice("", "CORP\\svc", NOW + 1, "535 'quoted' \xc3\xa4");
     set_notice("work", "CORP\\work2", NOW + 2, "535 again");
-    static const char both[] = "|CORP\\svc|1700000001|535 'quoted' \xc3\xa4\n"
-                               "work|CORP\\work2|1700000002|535 again\n";
+    static const char both[] = "|CORP\\svc|1700000001|535 'quoted' \xc3\xa4|1699999001\n"
+                               "work|CORP\\work2|1700000002|535 again|1699999002\n";
     check_notices(both);
     reopen();
     check_notices(both);
     clear_notice("");
-    check_notices("work|CORP\\work2|1700000002|535 again\n");
+    check_notices("work|CORP\\work2|1700000002|535 again|1699999002\n");
 }
 
 Test(store, is_as_durable_as_it_says)
 {
     cr_assert_eq(ask("PRAGMA application_id"), 0x736d7464);
-    cr_assert_eq(ask("PRAGMA user_version"), 2);
+    cr_assert_eq(ask("PRAGMA user_version"), 3);
     cr_assert_eq(ask("PRAGMA auto_vacuum"), 2);
     cr_assert_eq(ask("SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
 }
@@ -1154,9 +1155,15 @@ Test(store_file, of_an_older_version_is_brought_up_to_date)
     ask("DROP TABLE notice");
     ask("PRAGMA user_version = 1");
     open_store();
-    cr_assert_eq(ask("PRAGMA user_version"), 2);
-    cr_assert_eq(ask("SELECT count(*) FROM notice"), 0);
+    cr_assert_eq(ask("PRAGMA user_version"), 3);
+    check_notices("");
     cr_assert_eq(state_of("old"), STORE_QUEUED);
+    set_notice("work", "CORP\\work", NOW, "535 no");
+    close_store();
+    ask("ALTER TABLE notice DROP COLUMN loaded");
+    ask("PRAGMA user_version = 2");
+    open_store();
+    check_notices("work|CORP\\work|1700000000|535 no|0\n");
     close_store();
 }
 

@@ -33,6 +33,21 @@ bool platform_open_log(const char *path, int *ret_fd, struct err *e)
     return true;
 }
 
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* st_ctim also moves when a file with an older date is put in its place. */
+bool platform_file_changed(const char *path, int64_t *ret_when)
+{
+    struct stat file, link;
+    if (stat(path, &file) != 0 || lstat(path, &link) != 0)
+        return false;
+    *ret_when = later(later(file.st_mtime, file.st_ctime), link.st_ctime);
+    return true;
+}
+
 /* `path` as one word for a shell: as it is when it is plain, else between single quotes. */
 static bool add_shell_word(struct buf *out, const char *path)
 {

@@ -48,6 +48,36 @@ const char *platform_default_config(void)
     return path ? path : "submitd.ini";
 }
 
+/* --- times --- */
+
+/* FILETIME is in units of 100 ns since 1601. */
+static int64_t unix_time(LARGE_INTEGER filetime)
+{
+    enum { PER_SECOND = 10000000 };
+    return (filetime.QuadPart - 116444736000000000LL) / PER_SECOND;
+}
+
+/* ChangeTime also moves when a file with an older date is put in its place. */
+bool platform_file_changed(const char *path, int64_t *ret_when)
+{
+    wchar_t *wide = win_path(path);
+    if (!wide)
+        return false;
+    HANDLE file = CreateFileW(wide, FILE_READ_ATTRIBUTES,
+        FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING, 0, NULL);
+    free(wide);
+    if (file == INVALID_HANDLE_VALUE)
+        return false;
+    FILE_BASIC_INFO info;
+    bool is_known = GetFileInformationByHandleEx(file, FileBasicInfo, &info, sizeof info) != 0;
+    CloseHandle(file);
+    if (!is_known)
+        return false;
+    int64_t written = unix_time(info.LastWriteTime), changed = unix_time(info.ChangeTime);
+    *ret_when = written > changed ? written : changed;
+    return true;
+}
+
 /* --- opening --- */
 
 FILE *platform_open(const char *path)
