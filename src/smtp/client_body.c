@@ -44,16 +44,22 @@ static bool has_chunk_room(const struct smtp_client *c)
     return c->body.chunks_open < most;
 }
 
-static void send_chunk(struct smtp_client *c, size_t n, bool is_last)
+/* The first `n` octets of what is held and of the text behind it. */
+static void send_chunk(struct smtp_client *c, size_t n, bool is_last, struct slice *text)
 {
     char line[64];
+    size_t held = n < c->body.text.len ? n : c->body.text.len;
     snprintf(line, sizeof line, is_last ? "BDAT %zu LAST" : "BDAT %zu", n);
     smtpc_send_line(c, line);
-    buf_add(&c->out, buf_slice(&c->body.text).p, n);
-    buf_consume(&c->body.text, n);
+    buf_reserve(&c->out, n); /* once, not part by part */
+    buf_add(&c->out, buf_slice(&c->body.text).p, held);
+    buf_consume(&c->body.text, held);
+    buf_add(&c->out, text->p, n - held);
+    *text = slice_skip(*text, n - held);
 }
 
-static void send_part(struct smtp_client *c, struct smtpc_command *message, size_t n)
+static void send_part(
+    struct smtp_client *c, struct smtpc_command *message, size_t n, struct slice *text)
 {
     struct smtpc_command *chunk = smtpc_command_add(c, SMTP_CLIENT_MESSAGE);
     if (!chunk)
@@ -62,32 +68,51 @@ static void send_part(struct smtp_client *c, struct smtpc_command *message, size
     list_add_tail(&message->link, &chunk->link); /* right in front of the message */
     chunk->is_chunk = true;
     c->body.chunks_open++;
-    send_chunk(c, n, false);
+    send_chunk(c, n, false, text);
     smtpc_mark_sent(c, chunk);
 }
 
 /* Octets of the chunk that may go before the last one; 0: it is too early for it. All that is there
  * goes, so that nothing has to be moved to the front, but for an octet of the last one. */
-static size_t next_part(const struct smtp_client *c)
+static size_t next_part(const struct smtp_client *c, struct slice text)
 {
-    size_t n = c->body.text.len;
+    size_t n = c->body.text.len + text.n;
     if (n <= (c->body.is_ended ? SMTP_CLIENT_CHUNK_SIZE : CHUNK_FROM))
         return 0;
     return n <= SMTP_CLIENT_CHUNK_SIZE ? n - 1 : SMTP_CLIENT_CHUNK_SIZE;
 }
 
-static void send_chunks(struct smtp_client *c)
+/* As much as may go now of what is held and of `text` behind it, which becomes what is left of it.
+ */
+static void send_chunks(struct smtp_client *c, struct slice *text)
 {
     struct smtpc_command *message = find_message(c);
     if (!message || message->is_sent)
         return;
-    while (c->state != SMTPC_OVER && next_part(c) > 0 && has_chunk_room(c))
-        send_part(c, message, next_part(c));
-    bool is_rest = c->body.is_ended && c->body.text.len <= SMTP_CLIENT_CHUNK_SIZE;
+    while (c->state != SMTPC_OVER && next_part(c, *text) > 0 && has_chunk_room(c))
+        send_part(c, message, next_part(c, *text), text);
+    size_t rest = c->body.text.len + text->n;
+    bool is_rest = c->body.is_ended && rest <= SMTP_CLIENT_CHUNK_SIZE;
     if (c->state == SMTPC_OVER || !is_rest || !has_chunk_room(c))
         return;
-    send_chunk(c, c->body.text.len, true);
+    send_chunk(c, rest, true, text);
     smtpc_mark_sent(c, message);
+}
+
+/* No text but what is held. */
+static void send_held(struct smtp_client *c)
+{
+    struct slice nothing = SLICE_NONE;
+    send_chunks(c, &nothing);
+}
+
+/* What cannot go yet is held; the rest goes from where it lies. */
+static bool add_to_chunks(struct smtp_client *c, struct slice text)
+{
+    send_chunks(c, &text);
+    if (text.n >= LONG_PIECE && c->body.text.len < text.n)
+        buf_reserve(&c->body.text, SMTP_CLIENT_CHUNK_SIZE + text.n); /* once, not piece by piece */
+    return buf_add_slice(&c->body.text, text);
 }
 
 void smtpc_reset_behind(struct smtp_client *c, struct smtpc_command *message)
@@ -133,7 +158,7 @@ bool smtpc_on_chunk_reply(struct smtp_client *c, struct smtp_client_event *ev)
         smtpc_event_reply(c, SMTP_CLIENT_MESSAGE, ev);
         give_up_chunks(c, message);
     } else if (message) {
-        send_chunks(c);
+        send_held(c);
     }
     smtpc_end_if_closing(c);
     if (c->state == SMTPC_READY)
@@ -179,14 +204,10 @@ void smtp_client_body(struct smtp_client *c, struct slice text, uint64_t now_ms)
     smtpc_tick(c, now_ms);
     if (c->state != SMTPC_WANT_BODY || c->body.is_ended)
         return; /* the verdict came early */
-    if (c->body.mode == SMTPC_BODY_CHUNKS && text.n >= LONG_PIECE && c->body.text.len < text.n)
-        buf_reserve(&c->body.text, SMTP_CLIENT_CHUNK_SIZE + text.n); /* once, not piece by piece */
     bool fits = c->body.mode == SMTPC_BODY_DOTS ? smtp_body_encode(&c->body.encoder, text, &c->out)
-                                                : buf_add_slice(&c->body.text, text);
-    if (!fits)
+                                                : add_to_chunks(c, text);
+    if (!fits && c->state != SMTPC_OVER)
         smtpc_fail(c, ERR_LIMIT, "the message came faster than the server took it");
-    else if (c->body.mode == SMTPC_BODY_CHUNKS)
-        send_chunks(c);
 }
 
 void smtp_client_body_end(struct smtp_client *c, uint64_t now_ms)
@@ -197,7 +218,7 @@ void smtp_client_body_end(struct smtp_client *c, uint64_t now_ms)
     c->body.is_ended = true;
     smtpc_set_state(c, SMTPC_READY);
     if (c->body.mode == SMTPC_BODY_CHUNKS) {
-        send_chunks(c);
+        send_held(c);
         return;
     }
     if (!smtp_body_encode_end(&c->body.encoder, &c->out)) {
