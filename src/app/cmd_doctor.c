@@ -7,6 +7,7 @@
 #include "app/app.h"
 #include "app/doctor_advice.h"
 #include "app/queue_print.h"
+#include "base/str.h"
 #include "ops/log.h"
 #include "relay/outbound.h"
 #include "smtp/header.h"
@@ -321,7 +322,7 @@ static int examine_all(struct doctor *d)
     return d->has_failed ? APP_NOT_FINE : APP_FINE;
 }
 
-/* --- what the daemon has noted --- */
+/* --- what the spool says --- */
 
 /* True when nothing speaks for another outcome than before. */
 static bool mark_paused(struct doctor *d, const struct store_notice *notice, int64_t now)
@@ -351,14 +352,52 @@ static void take_notice(void *user, const struct store_notice *notice)
     buf_fini(&out);
 }
 
+struct waiting {
+    size_t count;
+    int64_t since; /* the first that has a word with it */
+    char *last_reply;
+};
+
+static bool count_waiting(void *user, const struct store_message *m)
+{
+    struct waiting *w = user;
+    if (m->state != STORE_QUEUED)
+        return true;
+    w->count++;
+    if (!w->last_reply && m->last_reply[0] != '\0') {
+        w->last_reply = str_dup(m->last_reply);
+        w->since = m->arrived;
+    }
+    return true;
+}
+
+/* Mail that waits is why people come here: the last word on the oldest, and what helps. */
+static void print_waiting(struct store *store)
+{
+    struct waiting w = { .count = 0 };
+    store_each(store, count_waiting, &w, NULL);
+    if (w.last_reply) {
+        struct buf out;
+        buf_init(&out, NOTICE_MAX);
+        const char *advice = doctor_advice_on_words(w.last_reply);
+        queue_add_waiting(&out, w.count, (int64_t)time(NULL) - w.since, w.last_reply);
+        printf("note  %s\n", buf_cstr(&out));
+        if (advice)
+            printf("      %-10s %s\n", "remedy:", advice);
+        buf_fini(&out);
+    }
+    free(w.last_reply);
+}
+
 /* A spool that cannot be read is `submitd queue`'s business. */
-static void take_notices(struct doctor *d)
+static void look_into_spool(struct doctor *d)
 {
     struct store *store = NULL;
     const struct config_delivery *c = &d->setup->config->delivery;
     if (!c->spool[0] || !store_open_shared(c->spool, &store, NULL))
         return;
     store_notice_each(store, take_notice, d, NULL);
+    print_waiting(store);
     store_close(store);
 }
 
@@ -370,7 +409,7 @@ static int run(struct doctor *d)
     int status = APP_NOT_FINE;
     d->is_paused = calloc(d->setup->account_count, sizeof *d->is_paused);
     if (d->is_paused && loop_new(&d->loop, &why)) {
-        take_notices(d);
+        look_into_spool(d);
         status = examine_all(d);
     } else {
         fprintf(stderr, "submitd doctor: %s\n", why.text);

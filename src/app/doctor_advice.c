@@ -20,6 +20,12 @@ static const struct {
         "the account sends faster than the connector's limit (5 a minute by default on port 587). "
         "Exchange: "
         "Set-ReceiveConnector CONNECTOR -MessageRateLimit 100 (or unlimited)" },
+    { ERR_NONE, "*MessageRateLimit*",
+        "mail comes faster than the connector's limit (5 a minute by default on port 587); it goes "
+        "at that rate. Exchange: Set-ReceiveConnector CONNECTOR -MessageRateLimit 100 (or "
+        "unlimited)" },
+    { ERR_NONE, "*as its rate allows*",
+        "mail comes faster than [upstream] rate; raise it if Exchange allows more" },
     { ERR_NONE, "*per-source limit*",
         "too many sessions from this machine (20 by default). Here: lower max_sessions. Exchange: "
         "Set-ReceiveConnector CONNECTOR -MaxInboundConnectionPerSource 100" },
@@ -78,4 +84,13 @@ const char *doctor_advice(enum err_kind kind, const char *text)
            !str_glob_nocase(rows[i].pattern, slice_str(text)))
         i++; /* the last row matches everything */
     return rows[i].advice;
+}
+
+const char *doctor_advice_on_words(const char *text)
+{
+    for (size_t i = 0; i + 1 < ARRAY_LEN(rows); i++) {
+        if (rows[i].kind == ERR_NONE && str_glob_nocase(rows[i].pattern, slice_str(text)))
+            return rows[i].advice;
+    }
+    return NULL;
 }

@@ -8,5 +8,7 @@
 
 /* `text` is the error's sentence or the server's reply; a static sentence or two, never NULL. */
 const char *doctor_advice(enum err_kind kind, const char *text);
+/* The same for words whose kind is not known; NULL: they say nothing that has a row. */
+const char *doctor_advice_on_words(const char *text);
 
 #endif

@@ -109,6 +109,15 @@ void queue_add_notice(struct buf *out, const struct store_notice *notice, int64_
     buf_add_str(out, "\n  remedy: " BREAKER_REMEDY "\n");
 }
 
+void queue_add_waiting(struct buf *out, size_t count, int64_t seconds, const char *last_reply)
+{
+    char age[SHORT_SIZE];
+    format_duration(age, seconds);
+    buf_addf(out, "%zu message%s in the spool, the oldest for %s: ", count,
+        count == 1 ? " waits" : "s wait", age);
+    str_add_printable(out, slice_str(last_reply));
+}
+
 void queue_add_heading(struct buf *out)
 {
     buf_addf(out, ROW_FORMAT, "ID", "AGE", "SIZE", "STATE", "TRIES", "NEXT");

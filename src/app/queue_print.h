@@ -10,6 +10,8 @@
 
 /* A sentence on an account whose logins are paused, with the remedy. */
 void queue_add_notice(struct buf *out, const struct store_notice *notice, int64_t now);
+/* So many messages wait; the oldest that was tried for so long, and why. */
+void queue_add_waiting(struct buf *out, size_t count, int64_t seconds, const char *last_reply);
 void queue_add_heading(struct buf *out);
 /* One line. "*" behind the state: the message is uncertain. */
 void queue_add_row(struct buf *out, const struct store_message *m, int64_t now);

@@ -55,6 +55,7 @@ static const struct {
 } kinds[] = {
     { 421, NULL, "*submission rate*", REASON_RATE },
     { 421, NULL, "*rate limit*", REASON_RATE },
+    { 421, "4.4.2", "*throttl*", REASON_RATE },
     { 432, NULL, "*", REASON_RATE },
     { 421, "4.3.2", "*", REASON_SESSIONS },
     { 421, NULL, "*too many connections*", REASON_SESSIONS },

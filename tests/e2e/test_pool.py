@@ -396,6 +396,18 @@ def test_paused_logins_are_seen(pause):
     assert len(server.logins) == 3
 
 
+def test_doctor_says_why_mail_waits(keeper, exchange):
+    """All steps are fine, and still the mail is slow: it is the limit of the connector, with the command that lifts it."""
+    daemon = keeper(exchange.up("--rate", "2", "--rate-window", "60000"), mode="relay")
+    for number in range(4):
+        send_queued(daemon, numbered(number), [TO]) if number > 1 else daemon.send(numbered(number), [TO])
+    seen = doctor(daemon)
+    assert seen.returncode == 0 and "FAIL" not in seen.stdout
+    assert re.search(r"^note  2 messages wait in the spool, the oldest for \d+s: .*\n +remedy: .*-MessageRateLimit 100",
+                     seen.stdout, re.M), seen.stdout
+    assert "wait in the spool" not in doctor(keeper(exchange)).stdout
+
+
 def test_paused_logins_survive_restarts(pause):
     """Nobody has touched username and password: neither people who restart nor a service manager lock the account."""
     daemon, server = pause()

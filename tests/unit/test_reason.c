@@ -77,6 +77,7 @@ Test(reason, tells_which_limit_the_upstream_means)
         { 421, "4.4.2 Message submission rate for this client has exceeded the configured limit",
             REASON_RATE },
         { 432, "4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", REASON_RATE },
+        { 421, "4.4.2 Connection throttled", REASON_RATE },
         { 421, "4.7.28 our system has detected a rate limit", REASON_RATE },
         { 421,
             "4.3.2 The maximum number of concurrent server connections has exceeded a per-source "
