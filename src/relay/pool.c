@@ -246,7 +246,7 @@ static void explain_wait(struct pool *p, struct err *ret_why)
         pool_explain_pace(p, ret_why);
     else if (is_only_connecting(p))
         *ret_why = p->trouble;
-    else if (p->total == 0)
+    else if (p->total == 0 && !quota_has_room(p->setup->quota, pool_now(p)))
         err_set(ret_why, ERR_LIMIT,
             "account '%s' got no session for %llu s: others held all %u that may be open "
             "(max_sessions_total)",
@@ -256,16 +256,26 @@ static void explain_wait(struct pool *p, struct err *ret_why)
             p->total, pool_account_name(p), seconds);
 }
 
-/* Someone whose session is still being made is answered by that attempt's end: it knows the reason
- * best. When one host has failed already there is a reason, and each of many would take its time.
+/*
+ * Someone whose session is still being made is answered by that attempt's end: it knows the reason
+ * best. When one host has failed there is a reason; the next gets a moment, but each of many that
+ * hang would take its time. UINT64_MAX: not by the clock.
  */
+static uint64_t overdue_at(const struct pool *p, const struct pool_wait *w)
+{
+    if (!is_only_connecting(p))
+        return w->deadline;
+    if (p->trouble.kind == ERR_NONE)
+        return UINT64_MAX;
+    uint64_t at = p->trouble_since + POOL_NEXT_HOST_MS;
+    return at > w->deadline ? at : w->deadline;
+}
+
 static void fail_overdue(struct pool *p)
 {
     struct pool_wait *w;
     while ((w = pool_first_waiting(p))) {
-        bool is_answered_otherwise = is_only_connecting(p) && p->trouble.kind == ERR_NONE;
-        bool is_overdue = w->deadline <= pool_now(p) && !is_answered_otherwise;
-        if (!is_overdue && !is_hopeless(p, w))
+        if (overdue_at(p, w) > pool_now(p) && !is_hopeless(p, w))
             return;
         struct err why;
         explain_wait(p, &why);
@@ -302,7 +312,8 @@ static uint64_t next_for_waiting(struct pool *p, const struct pool_wait *w)
     uint64_t now = pool_now(p);
     if (is_hopeless(p, w) || (breaker_is_open(pool_breaker(p), now) && p->total == 0))
         return now + 1;
-    uint64_t at = w->deadline > now ? w->deadline : now + POOL_RETRY_MS;
+    uint64_t overdue = overdue_at(p, w);
+    uint64_t at = overdue > now && overdue < UINT64_MAX ? overdue : now + POOL_RETRY_MS;
     if (pool_must_hold_back(p))
         at = sooner(at, p->failed_at + POOL_RETRY_MS);
     if (p->total == 0) /* sessions of others were in the way */

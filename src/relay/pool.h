@@ -14,7 +14,10 @@
 struct pool;
 struct pool_wait;
 
-enum { POOL_RETRY_MS = 1000 }; /* between attempts while other sessions still work */
+enum {
+    POOL_RETRY_MS = 1000,     /* between attempts while other sessions still work */
+    POOL_NEXT_HOST_MS = 3000, /* that a client waits for the next host, in any case */
+};
 
 struct pool *pool_new(struct loop *loop, struct setup *setup, size_t account);
 /* Idle and connecting sessions are closed; nobody may hold or wait for one. */

@@ -30,8 +30,8 @@ struct pool {
     unsigned connecting_count, busy_count, waiting_count, total;
     struct timer *timer;
     uint64_t failed_at; /* the last attempt that failed; 0: none since the last that worked */
-    struct err
-        trouble;     /* of the last host that failed, while the next one is tried; else ERR_NONE */
+    struct err trouble; /* of the last host that failed, while another is tried; else ERR_NONE */
+    uint64_t trouble_since; /* the first of them */
     bool is_retired; /* its setup is no longer in force: nothing rests, nothing is made ready */
     bool has_caps;
     struct smtp_caps caps;

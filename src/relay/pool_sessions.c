@@ -65,6 +65,8 @@ static void on_connecting_lost(
     bool goes_on = failover_lost(p->setup->failover, o, why, reply);
     log_failure(p, o, goes_on, &copy);
     p->failed_at = goes_on ? 0 : pool_now(p);
+    if (goes_on && p->trouble.kind == ERR_NONE)
+        p->trouble_since = pool_now(p);
     p->trouble = goes_on ? copy : (struct err){ .kind = ERR_NONE };
     p->connecting_count--;
     /* What a broken host says of its limits is not the next one's. */
