@@ -9,6 +9,7 @@
 #include "app/queue_print.h"
 #include "base/str.h"
 #include "ops/log.h"
+#include "platform/platform.h"
 #include "relay/outbound.h"
 #include "smtp/header.h"
 
@@ -28,11 +29,12 @@ struct doctor {
     struct loop *loop;
     struct setup *setup;
     struct outbound *session;
-    const char *next;                 /* the step that is tried now */
-    size_t host;                      /* it is tried at */
-    size_t account;                   /* with this one */
-    bool *is_paused;                  /* per account: a login now could lock it */
-    bool has_begun_login;             /* at this host: the credential may have been shown */
+    const char *next;     /* the step that is tried now */
+    size_t host;          /* it is tried at */
+    size_t account;       /* with this one */
+    bool *is_paused;      /* per account: a login now could lock it */
+    bool *was_refused;    /* per account: with the same username and password, one more pauses it */
+    bool has_begun_login; /* at this host: the credential may have been shown */
     bool is_broken[CONFIG_HOSTS_MAX]; /* this host got no account to its login */
     bool has_failed;
     bool is_over; /* nothing more is tried */
@@ -141,11 +143,33 @@ static bool is_about_host(const struct doctor *d, const struct err *why)
            why->kind != ERR_MEMORY;
 }
 
+/* For the next run of doctor, and the next start of the daemon: the directory counts this one, too.
+ */
+static void note_refusal(const struct doctor *d, const struct err *why)
+{
+    const struct config *c = d->setup->config;
+    struct store *store = NULL;
+    int64_t cooldown_s = (int64_t)(c->upstream.breaker_cooldown_ms / 1000);
+    const struct store_notice notice = {
+        .account = c->accounts[d->account].name,
+        .login = c->accounts[d->account].username,
+        .until = (int64_t)time(NULL) + (d->was_refused[d->account] ? cooldown_s : 0),
+        .text = why->text,
+        .mark = (int64_t)d->setup->marks[d->account],
+    };
+    if (!c->delivery.spool[0] || !store_open_shared(c->delivery.spool, &store, NULL))
+        return;
+    store_notice_put(store, &notice, NULL);
+    store_close(store);
+}
+
 static void on_lost(
     void *user, struct outbound *o, const struct err *why, const struct smtp_reply *reply)
 {
     (void)reply;
     struct doctor *d = user;
+    if (outbound_login_was_refused(o))
+        note_refusal(d, why);
     if (why->kind == ERR_TLS && outbound_tls(o)) {
         struct tls_facts facts;
         tls_facts(outbound_tls(o), &facts);
@@ -325,18 +349,19 @@ static int examine_all(struct doctor *d)
 /* --- what the spool says --- */
 
 /* True when nothing speaks for another outcome than before. */
-static bool mark_paused(struct doctor *d, const struct store_notice *notice, int64_t now)
+static bool mark_accounts(struct doctor *d, const struct store_notice *notice, int64_t now)
 {
-    const struct config *c = d->setup->config;
-    bool was_marked = false;
-    for (size_t i = 0; i < c->account_count && notice->until > now; i++) {
-        if (strcmp(c->accounts[i].name, notice->account) != 0 ||
-            strcmp(c->accounts[i].username, notice->login) != 0 ||
-            setup_may_have_new_login(d->setup, i, notice->loaded))
+    bool is_same = setup_has_login_of(d->setup, notice->login, (uint64_t)notice->mark);
+    bool is_running = notice->until > now; /* and not written by a clock that was ahead: */
+    is_running = is_running && notice->until - now <=
+                                   (int64_t)(d->setup->config->upstream.breaker_cooldown_ms / 1000);
+    for (size_t i = 0; is_same && i < d->setup->account_count; i++) {
+        if (!setup_is_login(d->setup, i, notice->login))
             continue;
-        d->is_paused[i] = was_marked = true;
+        d->was_refused[i] = true;
+        d->is_paused[i] = d->is_paused[i] || is_running;
     }
-    return was_marked;
+    return is_same && is_running;
 }
 
 static void take_notice(void *user, const struct store_notice *notice)
@@ -344,7 +369,7 @@ static void take_notice(void *user, const struct store_notice *notice)
     struct doctor *d = user;
     struct buf out;
     int64_t now = (int64_t)time(NULL);
-    bool is_tried = !mark_paused(d, notice, now) || d->options->is_login;
+    bool is_tried = !mark_accounts(d, notice, now) || d->options->is_login;
     buf_init(&out, NOTICE_MAX);
     queue_add_notice(&out, notice, now);
     printf("note  %s%s", buf_cstr(&out),
@@ -389,13 +414,21 @@ static void print_waiting(struct store *store)
     free(w.last_reply);
 }
 
-/* A spool that cannot be read is `submitd queue`'s business. */
+/* Before the first start there is none. */
 static void look_into_spool(struct doctor *d)
 {
     struct store *store = NULL;
-    const struct config_delivery *c = &d->setup->config->delivery;
-    if (!c->spool[0] || !store_open_shared(c->spool, &store, NULL))
+    struct err why;
+    const char *path = d->setup->config->delivery.spool;
+    uint64_t unused = 0;
+    if (!path[0] || (!store_open_shared(path, &store, &why) && !platform_mark_file(path, &unused)))
         return;
+    if (!store) {
+        printf(
+            "note  %s\n      so what waits, and whether logins were refused, is not known here\n",
+            why.text);
+        return;
+    }
     store_notice_each(store, take_notice, d, NULL);
     print_waiting(store);
     store_close(store);
@@ -408,13 +441,15 @@ static int run(struct doctor *d)
     struct err why = { .kind = ERR_MEMORY, .text = "out of memory" };
     int status = APP_NOT_FINE;
     d->is_paused = calloc(d->setup->account_count, sizeof *d->is_paused);
-    if (d->is_paused && loop_new(&d->loop, &why)) {
+    d->was_refused = calloc(d->setup->account_count, sizeof *d->was_refused);
+    if (d->is_paused && d->was_refused && loop_new(&d->loop, &why)) {
         look_into_spool(d);
         status = examine_all(d);
     } else {
         fprintf(stderr, "submitd doctor: %s\n", why.text);
     }
     free(d->is_paused);
+    free(d->was_refused);
     loop_free(d->loop);
     return status;
 }

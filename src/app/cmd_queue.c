@@ -17,13 +17,14 @@ enum {
 };
 
 struct pause {
-    char *account;
+    char *login; /* all accounts with this user name have it */
     int64_t until;
 };
 
 struct queue {
     const struct app_options *options;
-    const char *path;
+    const struct config *config;
+    const char *path; /* of its spool */
     struct store *store;
     const char *id; /* NULL: all */
     int64_t now;
@@ -87,14 +88,14 @@ static void add_pause(void *user, const struct store_notice *notice)
 {
     struct queue *q = user;
     struct pause *more = realloc(q->pauses, (q->pause_count + 1) * sizeof *more);
-    char *account = str_dup(notice->account);
+    char *login = str_dup(notice->login);
     if (more)
         q->pauses = more;
-    if (more && account)
-        more[q->pause_count++] = (struct pause){ .account = account, .until = notice->until };
+    if (more && login)
+        more[q->pause_count++] = (struct pause){ .login = login, .until = notice->until };
     else
-        free(account);
-    q->is_broken = q->is_broken || !more || !account;
+        free(login);
+    q->is_broken = q->is_broken || !more || !login;
 }
 
 static bool take_pauses(struct queue *q, struct err *e)
@@ -105,16 +106,28 @@ static bool take_pauses(struct queue *q, struct err *e)
 static void free_pauses(struct queue *q)
 {
     for (size_t i = 0; i < q->pause_count; i++)
-        free(q->pauses[i].account);
+        free(q->pauses[i].login);
     free(q->pauses);
+}
+
+/* "": the configuration has no such account. */
+static const char *login_of(const struct config *c, const char *account)
+{
+    for (size_t i = 0; i < c->account_count; i++) {
+        if (strcmp(c->accounts[i].name, account) == 0)
+            return c->accounts[i].username;
+    }
+    return "";
 }
 
 static void add_json(struct queue *q, const struct store_message *m)
 {
     int64_t until = 0;
+    struct slice login = slice_str(login_of(q->config, m->account));
     for (size_t i = 0; i < q->pause_count; i++) {
-        if (strcmp(q->pauses[i].account, m->account) == 0)
-            until = q->pauses[i].until;
+        const struct pause *p = &q->pauses[i];
+        if (p->until > until && slice_eq_nocase(slice_str(p->login), login))
+            until = p->until;
     }
     q->is_broken = !queue_add_json(&q->out, m, q->now, until) || q->is_broken;
 }
@@ -376,15 +389,17 @@ static struct config *load(const char *file)
     return c;
 }
 
-static int run(const struct queue_command *c, const struct app_options *o, const char *path)
+static int run(
+    const struct queue_command *c, const struct app_options *o, const struct config *config)
 {
     bool is_all = c->operand && strcmp(c->operand, "ID") != 0 && strcmp(o->operands[1], "all") == 0;
     struct queue q = { .options = o,
-        .path = path,
+        .config = config,
+        .path = config->delivery.spool,
         .id = c->operand && !is_all ? o->operands[1] : NULL,
         .now = time(NULL) };
     struct err why = { .kind = ERR_NONE };
-    if (!store_open_shared(path, &q.store, &why))
+    if (!store_open_shared(q.path, &q.store, &why))
         return fail(why.text);
     buf_init(&q.out, OUT_MAX);
     int status = take_pauses(&q, &why) ? c->run(&q, c) : fail(why.text);
@@ -412,9 +427,9 @@ int app_queue(const struct app_options *options)
     struct config *config = load(options->config);
     if (!config)
         return APP_USAGE;
-    const char *path = config->delivery.spool;
-    status = path[0] != '\0' ? run(c, options, path)
-                             : complain("the configuration names no spool: ", options->config);
+    status = config->delivery.spool[0] != '\0'
+                 ? run(c, options, config)
+                 : complain("the configuration names no spool: ", options->config);
     config_unref(config);
     return status;
 }

@@ -63,6 +63,14 @@ bool slice_to_u64(struct slice s, unsigned long long *ret_n)
     return true;
 }
 
+uint64_t slice_hash(struct slice s, uint64_t seed)
+{
+    uint64_t hash = seed ^ 0xcbf29ce484222325u;
+    for (size_t i = 0; i < s.n; i++)
+        hash = (hash ^ (unsigned char)s.p[i]) * 0x100000001b3u;
+    return hash;
+}
+
 char *slice_dup(struct slice s)
 {
     char *copy = malloc(s.n + 1);

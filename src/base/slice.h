@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct slice {
@@ -43,6 +44,8 @@ static inline bool slice_eq(struct slice a, struct slice b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+/* FNV-1a, going on from `seed`: to tell apart, not to protect. */
+uint64_t slice_hash(struct slice s, uint64_t seed);
 /* ASCII case-insensitive; other bytes are compared as they are (RFC 5321 2.4: verbs, keywords). */
 bool slice_eq_nocase(struct slice a, struct slice b);
 bool slice_starts_nocase(struct slice s, struct slice prefix);

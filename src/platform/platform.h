@@ -65,9 +65,10 @@ FILE *platform_open(const char *path);
 /* Opens or makes a file that every write goes to the end of, and that may be renamed meanwhile. */
 bool platform_open_log(const char *path, int *ret_fd, struct err *e);
 
-/* When the file, or the link that leads to it, was last written, replaced, or given other rights,
- * in seconds since 1970; false: it cannot be looked at. */
-bool platform_file_changed(const char *path, int64_t *ret_when);
+/* Adds to `mark` what tells this file from what it was or could be: which one it is, its size, and
+ * when it was last written, replaced or given other rights. Not what is in it. False: it cannot be
+ * looked at. */
+bool platform_mark_file(const char *path, uint64_t *mark);
 /* True when no one but the owner (and root) can read the file, or its group when that is not ours
  * to judge: mode bits for others must be clear, or no large group of users be in its access list.
  * `e` has the command to run. */

@@ -211,7 +211,7 @@ void delivery_kick(struct delivery *d, const char *account, bool is_later)
 
 void delivery_upstream_works(struct delivery *d, const char *account)
 {
-    delivery_clear_notice(d, account);
+    delivery_clear_notices(d, account);
     struct lane *lane = lane_find(d, account);
     if (!lane || lane->backoff_s == 0 || lane->login_helps_at > loop_now_ms(d->loop))
         return;

@@ -29,9 +29,9 @@ const char *delivery_account(const struct delivery *d, const struct ip_addr *cli
 void delivery_kick(struct delivery *d, const char *account, bool is_later);
 /* A login of this account worked: what waits for the upstream goes at once. */
 void delivery_upstream_works(struct delivery *d, const char *account);
-/* Refused logins have stopped this account's for `ms`: `queue list` and `doctor` show it, and the
- * next life of submitd knows. */
-void delivery_logins_paused(struct delivery *d, const struct setup *setup, size_t account,
+/* A login was refused, which has stopped this account's for `ms` (0: not yet): `queue list` and
+ * `doctor` show it, and the next life of submitd knows. */
+void delivery_login_refused(struct delivery *d, const struct setup *setup, size_t account,
     uint64_t ms, const struct err *why);
 struct store *delivery_store(struct delivery *d);
 /* Begins nothing new; `done` once what is under way has ended, or at `deadline_ms`. */

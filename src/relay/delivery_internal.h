@@ -60,7 +60,6 @@ struct delivery {
     bool is_asking;              /* store_due_times is under way */
     unsigned answers_to_warning; /* of store_due_times, until stranded mail is told of; 0: it was */
     int64_t next_sweep; /* wall time of the next look for overdue and old failed messages */
-    bool has_notices;   /* the spool may have notices of paused logins */
     bool is_draining;
     uint64_t drain_deadline;
     loop_fn *drained;
@@ -99,7 +98,8 @@ void lane_drop_ready(struct lane *lane);
 void lane_retire(struct lane *lane);
 void lane_free(struct lane *lane);
 /* delivery_notice.c: a login of this account worked. */
-void delivery_clear_notice(struct delivery *d, const char *account);
+/* Of the account, and of all with its user name. */
+void delivery_clear_notices(struct delivery *d, const char *account);
 /* At the start: accounts whose logins were paused get a single try. Blocks. */
 void delivery_recall_notices(struct delivery *d, const struct setup *setup);
 /* Every lane looks and runs again. */

@@ -8,7 +8,7 @@ static void on_noted(void *user, const struct err *why)
         log_event(LOG_LEVEL_WARNING, "notice_not_stored", LOG_STR("reason", why->text));
 }
 
-void delivery_logins_paused(struct delivery *d, const struct setup *setup, size_t account,
+void delivery_login_refused(struct delivery *d, const struct setup *setup, size_t account,
     uint64_t ms, const struct err *why)
 {
     struct store_notice notice = {
@@ -16,16 +16,18 @@ void delivery_logins_paused(struct delivery *d, const struct setup *setup, size_
         .login = setup->config->accounts[account].username,
         .until = loop_wall_s(d->loop) + (int64_t)(ms / 1000),
         .text = why->text,
-        .loaded = setup->loaded_s,
+        .mark = (int64_t)setup->marks[account],
     };
-    d->has_notices = true;
     store_notice_set(d->store, &notice, on_noted, d);
 }
 
-void delivery_clear_notice(struct delivery *d, const char *account)
+void delivery_clear_notices(struct delivery *d, const char *account)
 {
-    if (d->has_notices)
-        store_notice_clear(d->store, account, on_noted, d);
+    const struct config *c = d->setup->config;
+    for (size_t i = 0; i < c->account_count; i++) {
+        if (strcmp(c->accounts[i].name, account) == 0)
+            store_notice_clear(d->store, c->accounts[i].username, on_noted, d);
+    }
 }
 
 struct recall {
@@ -34,9 +36,8 @@ struct recall {
 };
 
 static void stay_paused(
-    const struct recall *r, size_t account, int64_t left_s, const struct store_notice *notice)
+    const struct recall *r, struct breaker *b, int64_t left_s, const struct store_notice *notice)
 {
-    struct breaker *b = r->setup->breakers[account];
     uint64_t now = loop_now_ms(r->delivery->loop);
     breaker_resume(b, now, (uint64_t)left_s * 1000, notice->text);
     log_event(LOG_LEVEL_ERROR, "logins_paused",
@@ -46,22 +47,31 @@ static void stay_paused(
         LOG_STR("remedy", BREAKER_REMEDY));
 }
 
-/* A restart mends nothing by itself. If the credential may be another one, one login finds out. */
+/* A time beyond the cool-down was written by a clock that was ahead. */
+static bool is_running(const struct breaker *b, int64_t left_s)
+{
+    return left_s > 0 && (uint64_t)left_s <= b->cooldown_ms / 1000;
+}
+
+/* The spool may be opened long after the start, when this life knows better than the one before. A
+ * restart mends nothing by itself; if the credential may be another one, one login finds out. */
 static void recall(void *user, const struct store_notice *notice)
 {
     const struct recall *r = user;
-    const struct config *c = r->setup->config;
+    size_t i = 0;
+    while (i < r->setup->config->account_count && !setup_is_login(r->setup, i, notice->login))
+        i++;
+    if (i == r->setup->config->account_count)
+        return;
+    struct breaker *b = r->setup->breakers[i]; /* one for all with this login */
     int64_t left_s = notice->until - loop_wall_s(r->delivery->loop);
-    r->delivery->has_notices = true;
-    for (size_t i = 0; i < c->account_count; i++) {
-        if (strcmp(c->accounts[i].name, notice->account) != 0 ||
-            strcmp(c->accounts[i].username, notice->login) != 0)
-            continue;
-        if (left_s > 0 && !setup_may_have_new_login(r->setup, i, notice->loaded))
-            stay_paused(r, i, left_s, notice);
-        else
-            breaker_suspect(r->setup->breakers[i]);
-    }
+    bool is_same = setup_has_login_of(r->setup, notice->login, (uint64_t)notice->mark);
+    if (b->is_proven)
+        store_notice_clear(r->delivery->store, notice->login, on_noted, r->delivery);
+    else if (is_same && is_running(b, left_s) && b->why.kind == ERR_NONE && b->under_way == 0)
+        stay_paused(r, b, left_s, notice);
+    else if (b->refusals == 0)
+        breaker_suspect(b);
 }
 
 void delivery_recall_notices(struct delivery *d, const struct setup *setup)

@@ -247,10 +247,10 @@ static void on_login(void *user, const char *account)
     delivery_upstream_works(user, account);
 }
 
-static void on_paused(
+static void on_refused(
     void *user, const struct setup *s, size_t account, uint64_t ms, const struct err *why)
 {
-    delivery_logins_paused(user, s, account, ms, why);
+    delivery_login_refused(user, s, account, ms, why);
 }
 
 static void put_in_force(struct gateway *g, struct setup *setup)
@@ -259,7 +259,7 @@ static void put_in_force(struct gateway *g, struct setup *setup)
     if (!g->delivery)
         return;
     setup->on_login = on_login;
-    setup->on_paused = on_paused;
+    setup->on_refused = on_refused;
     setup->on_login_user = g->delivery;
     delivery_use_setup(g->delivery, setup);
 }
@@ -369,7 +369,7 @@ void gateway_free(struct gateway *g)
         inbound_free(in);
     }
     if (g->setup)
-        g->setup->on_paused = NULL;
+        g->setup->on_refused = NULL;
     let_go_of_setup(g);
     timer_free(g->drain_timer);
     census_free(g->census);

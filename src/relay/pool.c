@@ -58,8 +58,10 @@ void pool_forget_pace(struct pool *p)
 
 static void unlink_wait(struct pool_wait *w)
 {
-    w->pool->waiting_count--;
+    struct pool *p = w->pool;
     list_remove(&w->link);
+    if (--p->waiting_count == 0)
+        p->trouble.kind = ERR_NONE; /* it was theirs */
 }
 
 static void tell(struct pool_wait *w, struct outbound *o, const struct err *why)
@@ -251,6 +253,10 @@ static void explain_wait(struct pool *p, struct err *ret_why)
             "account '%s' got no session for %llu s: others held all %u that may be open "
             "(max_sessions_total)",
             pool_account_name(p), seconds, p->setup->quota->allowed);
+    else if (p->total == 0)
+        err_set(ret_why, ERR_LIMIT,
+            "account '%s' got no session for %llu s: logins of this user name were under way",
+            pool_account_name(p), seconds);
     else
         err_set(ret_why, ERR_LIMIT, "all %u sessions of account '%s' were busy for %llu s",
             p->total, pool_account_name(p), seconds);

@@ -29,8 +29,8 @@ struct pool {
     struct list waiting;    /* struct pool_wait, in order of arrival */
     unsigned connecting_count, busy_count, waiting_count, total;
     struct timer *timer;
-    uint64_t failed_at; /* the last attempt that failed; 0: none since the last that worked */
-    struct err trouble; /* of the last host that failed, while another is tried; else ERR_NONE */
+    uint64_t failed_at;     /* the last attempt that failed; 0: none since the last that worked */
+    struct err trouble;     /* of the last host that failed for those who wait; ERR_NONE: none */
     uint64_t trouble_since; /* the first of them */
     bool is_retired; /* its setup is no longer in force: nothing rests, nothing is made ready */
     bool has_caps;

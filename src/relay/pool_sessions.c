@@ -35,10 +35,7 @@ static void log_failure(
 
 static void tell_opened(const struct pool *p)
 {
-    const struct setup *s = p->setup;
     uint64_t ms = p->config->breaker_cooldown_ms;
-    if (s->on_paused)
-        s->on_paused(s->on_login_user, s, p->account, ms, &pool_breaker(p)->why);
     log_event(LOG_LEVEL_ERROR, "logins_paused", LOG_STR("account", pool_account_name(p)),
         LOG_INT("seconds", ms / 1000),
         LOG_STR("reason", "refused logins; another could lock the account in Active Directory"),
@@ -49,9 +46,14 @@ static void tell_opened(const struct pool *p)
 static void heed_refusal(
     struct pool *p, struct outbound *o, const struct err *why, const struct smtp_reply *reply)
 {
+    const struct setup *s = p->setup;
     bool was_refused = outbound_login_was_refused(o);
-    if (breaker_end(
-            pool_breaker(p), was_refused ? BREAKER_REFUSED : BREAKER_UNKNOWN, pool_now(p), why))
+    bool has_opened = breaker_end(
+        pool_breaker(p), was_refused ? BREAKER_REFUSED : BREAKER_UNKNOWN, pool_now(p), why);
+    if (was_refused && s->on_refused)
+        s->on_refused(
+            s->on_login_user, s, p->account, has_opened ? p->config->breaker_cooldown_ms : 0, why);
+    if (has_opened)
         tell_opened(p);
     if (reply)
         pool_heed(p, reply);
@@ -65,9 +67,10 @@ static void on_connecting_lost(
     bool goes_on = failover_lost(p->setup->failover, o, why, reply);
     log_failure(p, o, goes_on, &copy);
     p->failed_at = goes_on ? 0 : pool_now(p);
-    if (goes_on && p->trouble.kind == ERR_NONE)
+    bool is_trouble = goes_on && p->waiting_count > 0;
+    if (is_trouble && p->trouble.kind == ERR_NONE)
         p->trouble_since = pool_now(p);
-    p->trouble = goes_on ? copy : (struct err){ .kind = ERR_NONE };
+    p->trouble = is_trouble ? copy : (struct err){ .kind = ERR_NONE };
     p->connecting_count--;
     /* What a broken host says of its limits is not the next one's. */
     heed_refusal(p, o, &copy, goes_on ? NULL : reply);

@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 static bool is_auth_none(const struct config *c)
 {
@@ -53,6 +52,23 @@ static bool load_logins(struct setup *s, struct err *e)
                 e, "%s: [account%s%s]", s->config->file, a->name[0] ? " " : "", a->name);
     }
     return true;
+}
+
+/* Only files can tell: a password_command may say something else each time, and an account of the
+ * system's own changes elsewhere. */
+static uint64_t mark_login(const struct config_account *a, uint64_t mark)
+{
+    bool can_tell = mark != 0 && a->password && a->password_command[0] == '\0' &&
+                    (!a->password_path || platform_mark_file(a->password_path, &mark));
+    return can_tell ? mark : 0;
+}
+
+static bool mark_logins(struct setup *s, uint64_t mark)
+{
+    s->marks = calloc(s->account_count, sizeof *s->marks);
+    for (size_t i = 0; s->marks && i < s->config->account_count; i++)
+        s->marks[i] = mark_login(&s->config->accounts[i], mark);
+    return s->marks != NULL;
 }
 
 static void choose_hostname(struct setup *s)
@@ -210,6 +226,7 @@ static void destroy(struct setup *s)
     for (size_t i = 0; s->logins && i < s->account_count; i++)
         sasl_account_unref(s->logins[i]);
     free(s->logins);
+    free(s->marks);
     if (s->nameless) {
         free(s->nameless->name);
         free(s->nameless->username);
@@ -224,7 +241,8 @@ static void destroy(struct setup *s)
 
 struct setup *setup_load(const char *file, struct buf *problems)
 {
-    time_t began = time(NULL);
+    uint64_t mark = 0;
+    bool has_mark = platform_mark_file(file, &mark); /* first: what is changed now gets another */
     struct config *config = config_load(file, problems);
     if (!config)
         return NULL;
@@ -236,10 +254,10 @@ struct setup *setup_load(const char *file, struct buf *problems)
     }
     s->refs = 1;
     s->config = config;
-    s->loaded_s = (int64_t)began;
     choose_hostname(s);
     struct err why = { .kind = ERR_MEMORY, .text = "out of memory" };
-    if (!load_trust(s, &why) || !add_nameless(s, &why) || !load_logins(s, &why)) {
+    if (!load_trust(s, &why) || !add_nameless(s, &why) || !load_logins(s, &why) ||
+        !mark_logins(s, has_mark ? mark : 0)) {
         buf_addf(problems, "%s\n", why.text);
         destroy(s);
         return NULL;
@@ -247,18 +265,19 @@ struct setup *setup_load(const char *file, struct buf *problems)
     return s;
 }
 
-static bool has_changed(const char *path, int64_t since)
+bool setup_is_login(const struct setup *s, size_t account, const char *login)
 {
-    int64_t when;
-    return !platform_file_changed(path, &when) || when >= since;
+    return account < s->config->account_count &&
+           slice_eq_nocase(slice_str(s->config->accounts[account].username), slice_str(login));
 }
 
-bool setup_may_have_new_login(const struct setup *s, size_t account, int64_t since)
+bool setup_has_login_of(const struct setup *s, const char *login, uint64_t mark)
 {
-    const struct config_account *a = &s->config->accounts[account];
-    if (!a->password || a->password_command[0] != '\0' || has_changed(s->config->file, since))
-        return true;
-    return a->password_path && has_changed(a->password_path, since);
+    for (size_t i = 0; i < s->config->account_count; i++) {
+        if (setup_is_login(s, i, login) && (mark == 0 || s->marks[i] != mark))
+            return false;
+    }
+    return true;
 }
 
 static void reap(void *user)

@@ -32,14 +32,14 @@ struct setup {
     size_t account_count;         /* at least 1: with auth = none and no [account] a nameless one */
     struct config_account *nameless; /* that one, NULL otherwise */
     char hostname[SETUP_HOSTNAME_MAX];
-    int64_t loaded_s;     /* since 1970, before the first file was read */
+    uint64_t *marks;      /* per account, of the files its login comes from; 0: they cannot tell */
     struct loop *loop;    /* from setup_attach on */
     struct timer *reaper; /* frees the setup in a turn of its own */
     struct timer *room;   /* tells the pools in a turn of its own that a session ended */
-    /* A login of this account worked, or refused ones have stopped its logins for `ms`; both NULL:
-     * nobody wants to know. */
+    /* A login of this account worked, or was refused, which stops its logins for `ms` (0: not yet);
+     * both NULL: nobody wants to know. */
     void (*on_login)(void *user, const char *account);
-    void (*on_paused)(
+    void (*on_refused)(
         void *user, const struct setup *s, size_t account, uint64_t ms, const struct err *why);
     void *on_login_user;
 };
@@ -56,10 +56,11 @@ struct setup *setup_ref(struct setup *s);
 /* The last one closes the pools' idle sessions and frees everything, in the loop's next turn. */
 void setup_unref(struct setup *s);
 
-/* False when the account has the name and password that it had at `since` (seconds since 1970): no
- * file that they come from was touched. Only a file can tell: a password_command may say something
- * else each time. */
-bool setup_may_have_new_login(const struct setup *s, size_t account, int64_t since);
+/* True when every account with that login comes from files with this mark: then it has the name and
+ * password that it had. */
+bool setup_has_login_of(const struct setup *s, const char *login, uint64_t mark);
+/* Whether the account has that user name, whatever its case: the directory knows only one. */
+bool setup_is_login(const struct setup *s, size_t account, const char *login);
 
 /* It is no longer in force: sessions that nobody uses are closed. */
 void setup_retire(struct setup *s);

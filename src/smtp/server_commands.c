@@ -71,7 +71,31 @@ static bool looks_like_http(struct slice line)
     return false;
 }
 
-static enum progress refuse_line(struct smtp_server *s)
+/* Nobody is left to send it to, and MAIL waits for all answers: this transaction leads nowhere. */
+static bool is_refused_whole(const struct smtp_server *s)
+{
+    return s->state == WANT_RCPT && s->has_refused && s->recipients == 0 && s->open.count == 0;
+}
+
+/* The MAIL behind it is refused: what follows it must not go to the one before. */
+static enum progress end_refused_whole(struct smtp_server *s, struct smtp_event *ev)
+{
+    server_forget_transaction(s);
+    *ev = (struct smtp_event){ .kind = SMTP_EV_RESET };
+    return HAVE_EVENT;
+}
+
+/* What its client took for a command is one all the same: a recipient that was not accepted, or the
+ * end of a transaction that leads nowhere (see on_mail). */
+static enum progress heed_bad_line(struct smtp_server *s, struct slice line, struct smtp_event *ev)
+{
+    if (slice_starts_nocase(line, SLICE_LIT("RCPT")))
+        s->has_refused = true;
+    bool is_mail = slice_starts_nocase(line, SLICE_LIT("MAIL"));
+    return is_mail && is_refused_whole(s) ? end_refused_whole(s, ev) : GO_ON;
+}
+
+static enum progress refuse_line(struct smtp_server *s, struct smtp_event *ev)
 {
     static const struct refusal not_http = { 554, "5.5.0", "this is SMTP, not HTTP" };
     struct slice line = slice_trim(buf_slice(&s->line));
@@ -86,7 +110,7 @@ static enum progress refuse_line(struct smtp_server *s)
      * commands. */
     if (slice_starts_nocase(line, SLICE_LIT("BDAT")))
         server_end(s, NULL, "BDAT without a size");
-    return GO_ON;
+    return heed_bad_line(s, line, ev);
 }
 
 /* ---- order ----------------------------------------------------------------------------------- */
@@ -115,7 +139,7 @@ enum progress server_run_line(struct smtp_server *s, struct smtp_event *ev)
     server_trace_command(s);
     s->is_alone = !server_may_pipeline(s);
     if (!s->is_line_valid)
-        return refuse_line(s);
+        return refuse_line(s, ev);
     const struct command *c = &commands[s->command.verb];
     s->is_alone = s->is_alone || c->is_alone;
     return c->run(s, ev);
@@ -168,12 +192,6 @@ static enum progress on_hello(struct smtp_server *s, struct smtp_event *ev)
             .is_ehlo = s->is_esmtp });
 }
 
-/* Nobody is left to send it to, and MAIL waits for all answers: this transaction leads nowhere. */
-static bool is_refused_whole(const struct smtp_server *s)
-{
-    return s->state == WANT_RCPT && s->has_refused && s->recipients == 0;
-}
-
 /* The first thing that is wrong with this MAIL, NULL when the owner may see it. */
 static const struct refusal *mail_refusal(const struct smtp_server *s)
 {
@@ -199,8 +217,11 @@ static const struct refusal *mail_refusal(const struct smtp_server *s)
 static enum progress on_mail(struct smtp_server *s, struct smtp_event *ev)
 {
     const struct refusal *why_not = mail_refusal(s);
-    if (why_not)
-        return refuse(s, why_not);
+    bool ends_another = is_refused_whole(s);
+    if (why_not) {
+        refuse(s, why_not);
+        return ends_another ? end_refused_whole(s, ev) : GO_ON;
+    }
     enum progress p = give_behind_reset(s, ev,
         (struct smtp_event){ .kind = SMTP_EV_MAIL,
             .ticket = server_open_ticket(s, SMTP_EV_MAIL),
@@ -222,8 +243,10 @@ static enum progress on_rcpt(struct smtp_server *s, struct smtp_event *ev)
         return refuse(s, &too_late);
     if (s->state != AWAIT_MAIL && s->state != WANT_RCPT)
         return refuse_like_before(s, &mail_first);
-    if (s->command.rcpt.to.is_utf8 && !s->is_utf8)
+    if (s->command.rcpt.to.is_utf8 && !s->is_utf8) {
+        s->has_refused = true;
         return refuse(s, &not_ascii);
+    }
     if (s->params.recipients_max > 0 && s->recipients >= s->params.recipients_max)
         return refuse(s, &too_many);
     *ev = (struct smtp_event){ .kind = SMTP_EV_RCPT,

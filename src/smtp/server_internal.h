@@ -86,7 +86,7 @@ struct smtp_server {
 
     /* the transaction */
     unsigned recipients; /* accepted */
-    bool has_refused;    /* the owner has refused a recipient */
+    bool has_refused;    /* a recipient was not accepted */
     struct buf deferral; /* the first 4xx to its MAIL or RCPT, in wire form; empty: none */
     struct buf text;     /* of the last SMTP_EV_BODY */
     uint64_t text_size;

@@ -110,11 +110,12 @@ void disk_unlock(int lock)
 /* Where the owner may not make files no daemon runs as the owner: a copy below /root, for one. */
 static bool may_make_files_beside(const char *path)
 {
-    char *folder = str_dup(path);
-    if (!folder)
+    char *real = realpath(path, NULL); /* it may be a link */
+    if (!real)
         return false;
-    bool may = faccessat(AT_FDCWD, dirname(folder), W_OK | X_OK, AT_EACCESS) == 0;
-    free(folder);
+    bool may = faccessat(AT_FDCWD, real, R_OK | W_OK, AT_EACCESS) == 0 &&
+               faccessat(AT_FDCWD, dirname(real), W_OK | X_OK, AT_EACCESS) == 0;
+    free(real);
     return may;
 }
 

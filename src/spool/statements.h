@@ -50,10 +50,10 @@
                      "WHERE number > ? AND state < 2 ORDER BY number LIMIT ?")                     \
     X(UPDATE_ACCOUNT, "UPDATE message SET account = ?2 WHERE number = ?1")                         \
     /* store_notice.c */                                                                           \
-    X(SET_NOTICE, "INSERT OR REPLACE INTO notice (account, login, until, text, loaded) "           \
+    X(SET_NOTICE, "INSERT OR REPLACE INTO notice (account, login, until, text, mark) "             \
                   "VALUES (?, ?, ?, ?, ?)")                                                        \
-    X(CLEAR_NOTICE, "DELETE FROM notice WHERE account = ?")                                        \
-    X(SELECT_NOTICES, "SELECT account, login, until, text, loaded FROM notice ORDER BY account")   \
+    X(CLEAR_NOTICES, "DELETE FROM notice WHERE login = ? COLLATE NOCASE")                          \
+    X(SELECT_NOTICES, "SELECT account, login, until, text, mark FROM notice ORDER BY account")     \
     /* store_read.c */                                                                             \
     X(SELECT_DUE, "SELECT " MESSAGE_COLUMNS " FROM message INDEXED BY message_due "                \
                   "WHERE state = 0 AND account = ? AND next_try <= ? ORDER BY next_try, number")   \

@@ -165,21 +165,24 @@ void store_remove(struct store *s, uint64_t number, store_done_fn *done, void *u
 void store_bounce(struct store *s, struct store_writer *w, const struct store_message *bounce,
     const struct store_message *original, store_done_fn *done, void *user);
 /*
- * An account whose logins are paused: `queue list` and `doctor` show it, and after a restart the
- * daemon knows that logins were refused. One for each account, a new one replaces it.
+ * An account whose logins were refused, or are paused: `queue list` and `doctor` show it, and after
+ * a restart the daemon knows. One for each account, a new one replaces it.
  */
 struct store_notice {
     const char *account; /* its name in the configuration; "" is the default one */
     const char *login;   /* the user name */
-    int64_t until;       /* seconds since 1970 */
+    int64_t until;       /* they are paused, seconds since 1970; over: they were refused */
     const char *text;    /* why */
-    int64_t loaded;      /* when the refused credential was read, seconds since 1970; 0: unknown */
+    int64_t mark;        /* of the files that the refused credential came from; 0: unknown */
 };
 /* All texts are copied. */
 void store_notice_set(
     struct store *s, const struct store_notice *notice, store_done_fn *done, void *user);
-/* None is fine. */
-void store_notice_clear(struct store *s, const char *account, store_done_fn *done, void *user);
+/* The same at once, for `doctor`; blocks. */
+bool store_notice_put(struct store *s, const struct store_notice *notice, struct err *e);
+/* Of all accounts with that user name, whatever its case: the directory knows only one. None is
+ * fine. */
+void store_notice_clear(struct store *s, const char *login, store_done_fn *done, void *user);
 /* Calls `fn` for each; blocks. */
 typedef void store_notice_fn(void *user, const struct store_notice *notice);
 bool store_notice_each(struct store *s, store_notice_fn *fn, void *user, struct err *e);

@@ -9,8 +9,8 @@ struct notice_op {
     struct op op;
     store_done_fn *done;
     void *user;
-    char *account, *login, *text; /* the last two are NULL when it is cleared */
-    int64_t until, loaded;
+    char *account, *login, *text; /* of one that is cleared only `login` */
+    int64_t until, mark;
 };
 
 static void finish_notice(struct store *s, struct op *op, bool tells)
@@ -25,30 +25,36 @@ static void finish_notice(struct store *s, struct op *op, bool tells)
     free(n);
 }
 
-static bool run_set(struct store *s, struct op *op, struct err *e)
+static bool set(struct sql *c, const struct store_notice *n, struct err *e)
 {
-    const struct notice_op *n = (const struct notice_op *)op;
-    struct query q = query_new(&s->writer.sql, SQL_SET_NOTICE);
+    struct query q = query_new(c, SQL_SET_NOTICE);
     query_text(&q, n->account);
     query_text(&q, n->login);
     query_int(&q, n->until);
     query_text(&q, n->text);
-    query_int(&q, n->loaded);
+    query_int(&q, n->mark);
     return query_run(&q, e);
+}
+
+static bool run_set(struct store *s, struct op *op, struct err *e)
+{
+    const struct notice_op *n = (const struct notice_op *)op;
+    struct store_notice notice = { n->account, n->login, n->until, n->text, n->mark };
+    return set(&s->writer.sql, &notice, e);
 }
 
 static bool run_clear(struct store *s, struct op *op, struct err *e)
 {
-    struct query q = query_new(&s->writer.sql, SQL_CLEAR_NOTICE);
-    query_text(&q, ((const struct notice_op *)op)->account);
+    struct query q = query_new(&s->writer.sql, SQL_CLEAR_NOTICES);
+    query_text(&q, ((const struct notice_op *)op)->login);
     return query_run(&q, e);
 }
 
 static const struct op_kind set_kind = { .run = run_set, .finish = finish_notice };
 static const struct op_kind clear_kind = { .run = run_clear, .finish = finish_notice };
 
-static struct notice_op *notice_new(struct store *s, const struct op_kind *kind,
-    const char *account, store_done_fn *done, void *user)
+static struct notice_op *notice_new(
+    struct store *s, const struct op_kind *kind, const char *login, store_done_fn *done, void *user)
 {
     struct notice_op *n = calloc(1, sizeof *n);
     if (!n) {
@@ -60,7 +66,7 @@ static struct notice_op *notice_new(struct store *s, const struct op_kind *kind,
     n->op.kind = kind;
     n->done = done;
     n->user = user;
-    n->account = str_dup(account);
+    n->login = str_dup(login);
     return n;
 }
 
@@ -75,21 +81,26 @@ static void add(struct store *s, struct notice_op *n, bool is_whole)
 void store_notice_set(
     struct store *s, const struct store_notice *notice, store_done_fn *done, void *user)
 {
-    struct notice_op *n = notice_new(s, &set_kind, notice->account, done, user);
+    struct notice_op *n = notice_new(s, &set_kind, notice->login, done, user);
     if (!n)
         return;
-    n->login = str_dup(notice->login);
+    n->account = str_dup(notice->account);
     n->text = str_dup(notice->text);
     n->until = notice->until;
-    n->loaded = notice->loaded;
+    n->mark = notice->mark;
     add(s, n, n->account && n->login && n->text);
 }
 
-void store_notice_clear(struct store *s, const char *account, store_done_fn *done, void *user)
+void store_notice_clear(struct store *s, const char *login, store_done_fn *done, void *user)
 {
-    struct notice_op *n = notice_new(s, &clear_kind, account, done, user);
+    struct notice_op *n = notice_new(s, &clear_kind, login, done, user);
     if (n)
-        add(s, n, n->account != NULL);
+        add(s, n, n->login != NULL);
+}
+
+bool store_notice_put(struct store *s, const struct store_notice *notice, struct err *e)
+{
+    return set(&s->own, notice, e);
 }
 
 bool store_notice_each(struct store *s, store_notice_fn *fn, void *user, struct err *e)
@@ -99,9 +110,9 @@ bool store_notice_each(struct store *s, store_notice_fn *fn, void *user, struct 
         char *account = query_take_text(&q), *login = query_take_text(&q);
         int64_t until = query_take_int(&q);
         char *text = query_take_text(&q);
-        int64_t loaded = query_take_int(&q);
+        int64_t mark = query_take_int(&q);
         if (account && login && text)
-            fn(user, &(struct store_notice){ account, login, until, text, loaded });
+            fn(user, &(struct store_notice){ account, login, until, text, mark });
         free(account);
         free(login);
         free(text);

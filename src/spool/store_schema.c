@@ -55,8 +55,8 @@ static const char *const steps[] = {
     "    until INTEGER NOT NULL,"
     "    text TEXT NOT NULL"
     ") STRICT, WITHOUT ROWID;",
-    /* When the credential was read that was refused: one that is as old is the same one. */
-    "ALTER TABLE notice ADD COLUMN loaded INTEGER NOT NULL DEFAULT 0;",
+    /* Of the files that the refused credential came from: with the same mark it is the same one. */
+    "ALTER TABLE notice ADD COLUMN mark INTEGER NOT NULL DEFAULT 0;",
 };
 
 static bool read_version(struct sql *c, int64_t *ret_version, struct err *e)

@@ -229,3 +229,19 @@ class SmallDisk:
 
     def unmount(self):
         subprocess.run(["umount", "-l", str(self.path)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """small_disk("8M") mounts one; only root may."""
+    disks = []
+
+    def mount(size):
+        try:
+            disks.append(SmallDisk(tmp_path / f"disk{len(disks)}", size))
+        except subprocess.CalledProcessError:
+            pytest.skip("no right to mount")
+        return disks[-1]
+    yield mount
+    for disk in disks:
+        disk.unmount()

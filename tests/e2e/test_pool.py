@@ -10,10 +10,10 @@ import pytest
 from harness.message import complete
 from harness.rogue import HANG
 from harness.wait import until
-from spoollib import (exchange, keeper, kill, listed, numbered, numbers_at, queue_fine, restart, retry, send_queued, stop,
-                      try_sending, wait_empty)
+from spoollib import (exchange, keeper, kill, listed, numbered, numbers_at, queue_fine, restart, retry, send_queued,
+                      small_disk, stop, try_sending, wait_empty)
 
-__all__ = ["exchange", "keeper"]
+__all__ = ["exchange", "keeper", "small_disk"]
 
 TO = "b@example.test"
 RATE = "421 4.4.2 Message submission rate for this client has exceeded the configured limit"
@@ -365,13 +365,10 @@ def touch(file):
 
 @pytest.fixture
 def pause(keeper, rogue):
-    """pause(sections): (daemon, server) behind two refused logins, with a message that waits. The files were there for a
-    while, as they usually are."""
-    def start(sections=None):
+    """pause(sections): (daemon, server) behind two refused logins, with a message that waits."""
+    def start(sections=None, **delivery):
         server = rogue(replies={"AUTH": WRONG})
-        daemon = keeper(server, sections, start=False, mode="relay")
-        time.sleep(1.1)
-        daemon.start()
+        daemon = keeper(server, sections, mode="relay", **delivery)
         send_queued(daemon, numbered(0), [TO])
         daemon.wait_event("logins_paused")
         assert len(server.logins) == 2
@@ -426,6 +423,72 @@ def test_paused_logins_survive_restarts(pause):
     daemon.reload()
     wait_empty(daemon)
     assert "logins of account" not in queue_fine(daemon, "list").out
+
+
+def test_restarts_and_doctor_without_any_mail_do_not_lock_the_account(keeper, rogue):
+    """Each start logs in ahead of need, and doctor does; all of them together are refused twice."""
+    server = rogue(replies={"AUTH": WRONG})
+    daemon = keeper(server)
+    daemon.wait_event("upstream_failed")
+    until(lambda: "were refused; the next message tries one" in queue_fine(daemon, "list").out, 5, "the notice")
+    for _ in range(3):
+        stop(daemon)
+        restart(daemon)
+        daemon.wait_event("logins_paused")
+    assert doctor(daemon).returncode == 1
+    assert len(server.logins) == 2
+
+
+def test_doctor_alone_does_not_lock_the_account(keeper, rogue):
+    """The daemon has not been started since the first installation, and somebody tries and tries."""
+    server = rogue()
+    daemon = keeper(server)
+    daemon.wait_event("upstream_ready")
+    stop(daemon)
+    server.script.replies["AUTH"] = WRONG
+    assert [doctor(daemon).returncode for _ in range(4)] == [1] * 4
+    assert len(server.logins) == 1 + 2
+    restart(daemon)
+    daemon.wait_event("logins_paused")
+    assert len(server.logins) == 1 + 2
+    server.script.replies.clear()
+    assert doctor(daemon, "--login").returncode == 0
+    daemon.process.send_signal(signal.SIGHUP)
+    until(lambda: "logins of account" not in queue_fine(daemon, "list").out, 5, "no notice")
+
+
+def test_accounts_with_one_user_name_share_what_is_noted(pause, keeper):
+    """The directory knows only one: what was refused to one concerns both, and what works clears it for both."""
+    both = {"account other": {"match_sender": "other@*", "username": "corp\\USER", "password": "Secret-Pass1"}}
+    daemon, server = pause(both)
+    send_queued(daemon, numbered(1), [TO], sender="other@corp.example")
+    assert [bool(m["logins_paused_until"]) for m in listed(daemon)] == [True, True]
+    seen = doctor(daemon).stdout
+    assert seen.count("not tried") == 2 and len(server.logins) == 2
+    server.script.replies.clear()
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_empty(daemon)
+    assert "logins of account" not in queue_fine(daemon, "list").out
+    stop(daemon)
+    restart(daemon)
+    daemon.wait_event("upstream_ready")
+    assert not daemon.events("logins_paused")
+
+
+def test_a_spool_that_opens_late_pauses_no_login_that_works(pause, small_disk):
+    """The account was unlocked, and submitd started on a full disk: it has logged in since."""
+    disk = small_disk("8M")
+    daemon, server = pause(spool=disk.path / "spool.db")
+    stop(daemon)
+    server.script.replies.clear()
+    disk.fill()
+    restart(daemon)
+    daemon.wait_event("spool_not_opened")
+    daemon.wait_event("upstream_ready")
+    disk.make_room()
+    daemon.wait_event("spool_opened", timeout=20)
+    until(lambda: "logins of account" not in queue_fine(daemon, "list").out, 5, "no notice")
+    assert not daemon.events("logins_paused")
 
 
 @pytest.mark.parametrize("what", ["config", "password_file"])

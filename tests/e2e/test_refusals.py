@@ -196,7 +196,7 @@ def test_corrected_password_works_after_reload(submitd, rogue):
     assert len(server.messages) == 1
 
 
-def test_another_wrong_password_is_one_refused_login(submitd, rogue):
+def test_another_wrong_password_at_a_reload_is_one_refused_login(submitd, rogue):
     """The directory counts on: it is told of at once, and not tried twice."""
     server = rogue(replies={"AUTH": "535 5.7.3 Authentication unsuccessful"})
     daemon = submitd(server)

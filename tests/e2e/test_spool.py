@@ -14,16 +14,16 @@ from harness.message import assert_arrived, complete, field_values, header_field
 from harness.net import Raw
 from harness.rogue import DROP
 from harness.wait import until
-from spoollib import (SmallDisk, exchange, keeper, kill, listed, number_of, numbered, numbers_at, queue_fine, queued_id,
-                      restart, retry, retry_until_empty, send_queued, spool_sql, states, stop, try_sending, wait_empty,
-                      wait_tried)  # exchange and keeper are fixtures
+from spoollib import (exchange, keeper, kill, listed, number_of, numbered, numbers_at, queue_fine, queued_id,
+                      restart, retry, retry_until_empty, send_queued, small_disk, spool_sql, states, stop, try_sending,
+                      wait_empty, wait_tried)  # exchange, keeper and small_disk are fixtures
 
 TO = "b@example.test"
 RATE = "421 4.4.2 Message submission rate for this client has exceeded the configured limit"
 WRONG = "535 5.7.3 Authentication unsuccessful"
 BODY = b"first\r\n..\r\n.dots\r\n\tlast\r\n" * 50
 
-__all__ = ["exchange", "keeper"]
+__all__ = ["exchange", "keeper", "small_disk"]
 
 pipelined_or_not = pytest.mark.parametrize("pipelined", [False, True], ids=["one-by-one", "pipelined"])
 
@@ -704,22 +704,6 @@ def test_sigterm_while_delivering(keeper, exchange):
 
 
 # --- the disk
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """small_disk("8M") mounts one; only root may."""
-    disks = []
-
-    def mount(size):
-        try:
-            disks.append(SmallDisk(tmp_path / f"disk{len(disks)}", size))
-        except subprocess.CalledProcessError:
-            pytest.skip("no right to mount")
-        return disks[-1]
-    yield mount
-    for disk in disks:
-        disk.unmount()
 
 
 def accepts(daemon, number):

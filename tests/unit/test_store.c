@@ -1025,7 +1025,7 @@ Test(store, refuses_a_second_daemon_by_the_first_ones_pid)
 static void add_notice(void *user, const struct store_notice *n)
 {
     buf_addf(user, "%s|%s|%lld|%s|%lld\n", n->account, n->login, (long long)n->until, n->text,
-        (long long)n->loaded);
+        (long long)n->mark);
 }
 
 static void check_notices(const char *want)
@@ -1046,17 +1046,17 @@ static void set_notice(const char *account, const char *login, int64_t until, co
     check_done(&a);
 }
 
-static void clear_notice(const char *account)
+static void clear_notices(const char *login)
 {
     struct answer a = { 0 };
-    store_notice_clear(store, account, on_done, &a);
+    store_notice_clear(store, login, on_done, &a);
     check_done(&a);
 }
 
 Test(store, keeps_one_notice_for_each_account)
 {
     check_notices("");
-    clear_notice("nobody");
+    clear_notices("nobody");
     set_notice("work", "CORP\\work", NOW, "535 no");
     set_notice("", "CORP\\svc", NOW + 1, "535 'quoted' \xc3\xa4");
     set_notice("work", "CORP\\work2", NOW + 2, "535 again");
@@ -1065,7 +1065,8 @@ Test(store, keeps_one_notice_for_each_account)
     check_notices(both);
     reopen();
     check_notices(both);
-    clear_notice("");
+    set_notice("same", "corp\\SVC", NOW, "535 no");
+    clear_notices("CORP\\Svc");
     check_notices("work|CORP\\work2|1700000002|535 again|1699999002\n");
 }
 
@@ -1160,7 +1161,7 @@ Test(store_file, of_an_older_version_is_brought_up_to_date)
     cr_assert_eq(state_of("old"), STORE_QUEUED);
     set_notice("work", "CORP\\work", NOW, "535 no");
     close_store();
-    ask("ALTER TABLE notice DROP COLUMN loaded");
+    ask("ALTER TABLE notice DROP COLUMN mark");
     ask("PRAGMA user_version = 2");
     open_store();
     check_notices("work|CORP\\work|1700000000|535 no|0\n");

@@ -33,18 +33,15 @@ bool platform_open_log(const char *path, int *ret_fd, struct err *e)
     return true;
 }
 
-static int64_t later(int64_t a, int64_t b)
+/* st_ctim moves whatever is done to a file, and nobody can set it. */
+bool platform_mark_file(const char *path, uint64_t *mark)
 {
-    return a > b ? a : b;
-}
-
-/* st_ctim also moves when a file with an older date is put in its place. */
-bool platform_file_changed(const char *path, int64_t *ret_when)
-{
-    struct stat file, link;
-    if (stat(path, &file) != 0 || lstat(path, &link) != 0)
+    struct stat st;
+    if (stat(path, &st) != 0)
         return false;
-    *ret_when = later(later(file.st_mtime, file.st_ctime), link.st_ctime);
+    const uint64_t facts[] = { (uint64_t)st.st_ino, (uint64_t)st.st_size,
+        (uint64_t)st.st_ctim.tv_sec, (uint64_t)st.st_ctim.tv_nsec };
+    *mark = slice_hash(slice_of((const char *)facts, sizeof facts), *mark);
     return true;
 }
 

@@ -48,17 +48,10 @@ const char *platform_default_config(void)
     return path ? path : "submitd.ini";
 }
 
-/* --- times --- */
+/* --- marks --- */
 
-/* FILETIME is in units of 100 ns since 1601. */
-static int64_t unix_time(LARGE_INTEGER filetime)
-{
-    enum { PER_SECOND = 10000000 };
-    return (filetime.QuadPart - 116444736000000000LL) / PER_SECOND;
-}
-
-/* ChangeTime also moves when a file with an older date is put in its place. */
-bool platform_file_changed(const char *path, int64_t *ret_when)
+/* ChangeTime moves whatever is done to a file. */
+bool platform_mark_file(const char *path, uint64_t *mark)
 {
     wchar_t *wide = win_path(path);
     if (!wide)
@@ -68,13 +61,17 @@ bool platform_file_changed(const char *path, int64_t *ret_when)
     free(wide);
     if (file == INVALID_HANDLE_VALUE)
         return false;
-    FILE_BASIC_INFO info;
-    bool is_known = GetFileInformationByHandleEx(file, FileBasicInfo, &info, sizeof info) != 0;
+    FILE_BASIC_INFO times;
+    BY_HANDLE_FILE_INFORMATION file_is;
+    bool is_known = GetFileInformationByHandleEx(file, FileBasicInfo, &times, sizeof times) &&
+                    GetFileInformationByHandle(file, &file_is);
     CloseHandle(file);
     if (!is_known)
         return false;
-    int64_t written = unix_time(info.LastWriteTime), changed = unix_time(info.ChangeTime);
-    *ret_when = written > changed ? written : changed;
+    const uint64_t facts[] = { (uint64_t)file_is.nFileIndexHigh << 32 | file_is.nFileIndexLow,
+        (uint64_t)file_is.nFileSizeHigh << 32 | file_is.nFileSizeLow,
+        (uint64_t)times.LastWriteTime.QuadPart, (uint64_t)times.ChangeTime.QuadPart };
+    *mark = slice_hash(slice_of((const char *)facts, sizeof facts), *mark);
     return true;
 }
 
