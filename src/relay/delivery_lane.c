@@ -182,12 +182,18 @@ uint64_t *delivery_list_busy(const struct delivery *d, size_t *ret_count)
 
 /* --- lanes --- */
 
+/* Nothing is begun any more, and a claim that waits to be begun would be waited for to the last. */
+static bool takes_claims(const struct lane *lane)
+{
+    return !lane->is_retired && !lane->delivery->is_draining;
+}
+
 /* Live clients have them all. The upstream works, so this is no pause, and nothing is written down.
  */
 static void wait_for_sessions(struct claim *c)
 {
     struct lane *lane = c->lane;
-    if (lane->is_retired) {
+    if (!takes_claims(lane)) {
         delivery_unclaim(c);
         return;
     }
@@ -253,7 +259,7 @@ static void on_due(void *user, struct store_message **messages, size_t count, co
         log_event(LOG_LEVEL_ERROR, "spool_unreadable", LOG_STR("reason", why->text));
     lane->is_dry = count == 0;
     for (size_t i = 0; i < count; i++) {
-        if (lane->is_retired || delivery_has_claimed(lane->delivery, messages[i])) {
+        if (!takes_claims(lane) || delivery_has_claimed(lane->delivery, messages[i])) {
             store_message_free(messages[i]);
             continue;
         }

@@ -687,6 +687,16 @@ def test_sighup_while_delivering(keeper, exchange):
     assert sorted(numbers_at(exchange)) == list(range(60))
 
 
+def test_sigterm_right_behind_a_message(keeper, exchange):
+    """What was just being looked up is not waited for: it was, for half a minute, in one stop of a dozen."""
+    for number in range(20):
+        daemon = keeper(exchange, mode="queue")
+        send_queued(daemon, numbered(number), [TO])
+        began = time.monotonic()
+        stop(daemon)
+        assert time.monotonic() - began < 5
+
+
 def test_sigterm_while_delivering(keeper, exchange):
     """What is under way ends, the rest stays: each message arrives once."""
     daemon = keeper(exchange, mode="queue")
