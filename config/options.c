@@ -210,8 +210,8 @@ static const struct option upstream_options[] = {
         .min = 100,
         .max = MINUTES(10),
         .help = "The longest time to reach one host, set up TLS and log in, together. With several "
-                "hosts a message waits so long for each that does not answer, but not on behind "
-                "wait_timeout; then that one is skipped." },
+                "hosts a message waits so long for the first that does not answer; that one is "
+                "skipped then, and the next ones are waited for until wait_timeout is over." },
     { .name = "command_timeout",
         .kind = &value_time,
         .offset = FIELD(command_timeout_ms),
