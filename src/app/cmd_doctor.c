@@ -352,9 +352,8 @@ static int examine_all(struct doctor *d)
 static bool mark_accounts(struct doctor *d, const struct store_notice *notice, int64_t now)
 {
     bool is_same = setup_has_login_of(d->setup, notice->login, (uint64_t)notice->mark);
-    bool is_running = notice->until > now; /* and not written by a clock that was ahead: */
-    is_running = is_running && notice->until - now <=
-                                   (int64_t)(d->setup->config->upstream.breaker_cooldown_ms / 1000);
+    bool is_running =
+        breaker_pause_counts(notice->until - now, d->setup->config->upstream.breaker_cooldown_ms);
     for (size_t i = 0; is_same && i < d->setup->account_count; i++) {
         if (!setup_is_login(d->setup, i, notice->login))
             continue;

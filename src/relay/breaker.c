@@ -62,6 +62,11 @@ void breaker_resume(struct breaker *b, uint64_t now_ms, uint64_t left_ms, const 
     err_set(&b->why, ERR_AUTH, "%s", why);
 }
 
+bool breaker_pause_counts(int64_t left_s, uint64_t cooldown_ms)
+{
+    return left_s > 0 && (uint64_t)left_s <= cooldown_ms / 1000;
+}
+
 void breaker_reloaded(struct breaker *b, uint64_t cooldown_ms)
 {
     b->cooldown_ms = cooldown_ms;

@@ -22,8 +22,7 @@ enum {
 /* For the log, `queue list` and `doctor`. */
 #define BREAKER_REMEDY                                                                             \
     "correct username or password, then reload or restart submitd; if they are right (the "        \
-    "account "                                                                                     \
-    "was unlocked, say), reload it: one login is tried"
+    "account was unlocked, say), reload it: one login is tried"
 
 enum breaker_outcome {
     BREAKER_WORKED,
@@ -55,6 +54,9 @@ void breaker_suspect(struct breaker *b);
 /* After a restart, with the credential that was refused: it stays open for `left_ms`, at most for
  * the cool-down, then it is half open. */
 void breaker_resume(struct breaker *b, uint64_t now_ms, uint64_t left_ms, const char *why);
+/* Whether a pause that was written down, with so many seconds left, still counts. One that is
+ * longer than the cool-down was written by a clock that was ahead. */
+bool breaker_pause_counts(int64_t left_s, uint64_t cooldown_ms);
 /*
  * After a reload: that is a person's word that something was mended, so with refusals on record one
  * login may be tried; a refusal opens it again at once.

@@ -97,10 +97,10 @@ void lane_drop_ready(struct lane *lane);
 /* It begins nothing more, and goes with its last claim. */
 void lane_retire(struct lane *lane);
 void lane_free(struct lane *lane);
-/* delivery_notice.c: a login of this account worked. */
-/* Of the account, and of all with its user name. */
+/* delivery_notice.c: a login of this account worked; the notices of its user name go. */
 void delivery_clear_notices(struct delivery *d, const char *account);
-/* At the start: accounts whose logins were paused get a single try. Blocks. */
+/* When the spool is there: accounts whose logins were refused stay paused, or get a single try.
+ * Blocks. */
 void delivery_recall_notices(struct delivery *d, const struct setup *setup);
 /* Every lane looks and runs again. */
 void delivery_look_again(struct delivery *d);

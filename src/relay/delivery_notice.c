@@ -47,12 +47,6 @@ static void stay_paused(
         LOG_STR("remedy", BREAKER_REMEDY));
 }
 
-/* A time beyond the cool-down was written by a clock that was ahead. */
-static bool is_running(const struct breaker *b, int64_t left_s)
-{
-    return left_s > 0 && (uint64_t)left_s <= b->cooldown_ms / 1000;
-}
-
 /* The spool may be opened long after the start, when this life knows better than the one before. A
  * restart mends nothing by itself; if the credential may be another one, one login finds out. */
 static void recall(void *user, const struct store_notice *notice)
@@ -68,7 +62,8 @@ static void recall(void *user, const struct store_notice *notice)
     bool is_same = setup_has_login_of(r->setup, notice->login, (uint64_t)notice->mark);
     if (b->is_proven)
         store_notice_clear(r->delivery->store, notice->login, on_noted, r->delivery);
-    else if (is_same && is_running(b, left_s) && b->why.kind == ERR_NONE && b->under_way == 0)
+    else if (is_same && breaker_pause_counts(left_s, b->cooldown_ms) && b->why.kind == ERR_NONE &&
+             b->under_way == 0)
         stay_paused(r, b, left_s, notice);
     else if (b->refusals == 0)
         breaker_suspect(b);

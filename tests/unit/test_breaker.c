@@ -108,6 +108,15 @@ Test(breaker, a_restart_with_what_was_refused_goes_on_waiting)
     cr_assert(breaker_may_begin(&b, START + COOLDOWN));
 }
 
+Test(breaker, a_pause_of_a_clock_that_was_ahead_does_not_count)
+{
+    cr_assert_not(breaker_pause_counts(-1, 5000));
+    cr_assert_not(breaker_pause_counts(0, 5000));
+    cr_assert(breaker_pause_counts(1, 5000));
+    cr_assert(breaker_pause_counts(5, 5000));
+    cr_assert_not(breaker_pause_counts(6, 5000));
+}
+
 Test(breaker, logins_under_way_at_a_reload_count)
 {
     struct breaker b = fresh();
